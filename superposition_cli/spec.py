@@ -1,0 +1,65 @@
+"""The vocabulary: what a program is compiled for, what varies inside it, what it carries.
+
+Axis letters, used in every docstring:
+
+    n  features            m  hidden dimensions (n_hidden)
+    B  samples in a batch  K  models advanced together
+    T  training steps      s  sets of features
+
+Batch is last: x is [n, B], W is [n, m], h = Wᵀx is [m, B]. The maths is written for one
+model; K appears only where `jax.vmap` puts it.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import optax
+from jax import Array
+
+Params = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The static settings: two models with equal `Spec` share one compiled program."""
+
+    model: str
+    n_features: int
+    n_hidden: int
+    data: str
+    sets: tuple[tuple[int, ...], ...]
+    anticorrelated_marginal: str
+    target: str
+    objective: str
+    loss_reduction: str
+    optimizer: str
+    schedule: str
+    init: str
+    batch_size: int
+    steps: int
+    eval_samples: int
+    dtype: str
+
+
+class Knobs(NamedTuple):
+    """The traced settings of one model: a new value never compiles a new program."""
+
+    feature_probability: Array  # [n], probability that a feature is active: 1 - sparsity
+    importance: Array  # [n], weight of a feature's squared error in the loss
+    low: Array  # [], an active feature is drawn from U[low, high]
+    high: Array  # []
+    learning_rate: Array  # []
+    weight_decay: Array  # [], decoupled for adamw, added to the gradient for adam and sgd
+    warmup_steps: Array  # [], the learning rate rises linearly over the first so many
+    momentum: Array  # [], first-moment decay (beta1 of Adam, heavy ball of SGD)
+    second_moment: Array  # [], second-moment decay (beta2 of Adam)
+    epsilon: Array  # [], added to the root of the second moment
+    init_instances: Array  # [], stacked models whose joint initialisation is imitated
+
+
+class State(NamedTuple):
+    """What training carries from step to step; arrays only."""
+
+    params: Params
+    opt: optax.OptState
+    finite_steps: Array  # [], int32: steps taken before loss or parameters became non-finite
