@@ -1,0 +1,178 @@
+"""How inputs are drawn, and what is asked of them.
+
+An active feature is drawn from U[low, high]; a sampler decides which features are active
+together. `SAMPLERS` lists the ways to draw, `TARGETS` what the model should answer.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from superposition_cli import rng
+from superposition_cli.spec import Knobs, Spec
+
+
+class Sampler(NamedTuple):
+    """A law of the input: how to draw it, and which features are active together.
+
+    draw: (spec, knobs, key, B) -> x [n, B]; the key is consumed.
+    marginal: (spec, knobs) -> [n], the probability that a feature is active.
+    joint: (spec, knobs) -> [n, n], the probability that two features are active together
+        (off the diagonal).
+    """
+
+    draw: Callable[[Spec, Knobs, Array, int], Array]
+    marginal: Callable[[Spec, Knobs], Array]
+    joint: Callable[[Spec, Knobs], Array]
+
+
+class Moments(NamedTuple):
+    """First and second moments of the target y: mean [n] and covariance [n, n]."""
+
+    mean: Array
+    covariance: Array
+
+
+def moments(spec: Spec, knobs: Knobs) -> Moments:
+    """Return the exact moments of the target.
+
+    With q the marginal activity, J the joint one, and e1, e2 the first two moments of the
+    magnitude of an active feature: mean = q e1, cov_ii = q e2 - (q e1)^2,
+    cov_ij = (J_ij - q_i q_j) e1^2. For U[0, 1] and independent features the variance is
+    p/3 - p^2/4.
+    """
+    sampler = SAMPLERS[spec.data]
+    first, second = TARGETS[spec.target].moments(knobs.low, knobs.high)
+    q = sampler.marginal(spec, knobs)
+    covariance = (sampler.joint(spec, knobs) - jnp.outer(q, q)) * first**2
+    variance = q * second - (q * first) ** 2
+    return Moments(q * first, jnp.where(np.eye(spec.n_features, dtype=bool), variance, covariance))
+
+
+def draw_independent(spec: Spec, knobs: Knobs, key: Array, batch: int) -> Array:
+    """Draw x [n, B] with independent features from one uniform per entry.
+
+    x = low + (high - low) u/p where u <= p, else 0, has exactly the law
+    Bernoulli(p) * U[low, high], because u/p given u <= p is uniform.
+    Source: Elhage et al. 2022 (the law).
+    """
+    p = knobs.feature_probability[:, None]
+    u = rng.uniform(key, (spec.n_features, batch), p.dtype)
+    return jnp.where(u <= p, knobs.low + u * ((knobs.high - knobs.low) / p), 0)
+
+
+def draw_correlated(spec: Spec, knobs: Knobs, key: Array, batch: int) -> Array:
+    """Draw x [n, B] where the features of a set are all active or all zero.
+
+    One Bernoulli(p) per set, independent magnitudes. Source: Elhage et al. 2022.
+    """
+    p = knobs.feature_probability[:, None]
+    activity = rng.uniform(jax.random.fold_in(key, 0), (len(spec.sets), batch), p.dtype)
+    magnitude = rng.uniform(jax.random.fold_in(key, 1), (spec.n_features, batch), p.dtype)
+    active = activity[_set_of_feature(spec.sets)] <= p
+    return jnp.where(active, knobs.low + magnitude * (knobs.high - knobs.low), 0)
+
+
+def draw_anticorrelated(spec: Spec, knobs: Knobs, key: Array, batch: int) -> Array:
+    """Draw x [n, B] where at most one feature of a set is active, chosen uniformly.
+
+    One uniform per set: with P the probability that the set is active and k its size,
+    u <= P decides activity, floor(k u/P) the member and frac(k u/P) the magnitude. The
+    magnitude keeps 24 - log2(k) bits in float32. Source: Elhage et al. 2022.
+    """
+    sets = _sets(spec)
+    place, size = _place_in_set(sets), _size_of_set(sets)
+    p = _set_probability(spec, knobs)[:, None]
+    u = rng.uniform(key, (len(sets), batch), p.dtype)[_set_of_feature(sets)]
+    position = u * (size[:, None] / p)
+    member = jnp.minimum(jnp.floor(position), size[:, None] - 1)
+    magnitude = knobs.low + (position - member) * (knobs.high - knobs.low)
+    return jnp.where((u <= p) & (member == place[:, None]), magnitude, 0)
+
+
+def _sets(spec: Spec) -> tuple[tuple[int, ...], ...]:
+    """One-hot data is one anticorrelated set of all features that is always active."""
+    return (tuple(range(spec.n_features)),) if spec.data == "one_hot" else spec.sets
+
+
+def _set_probability(spec: Spec, knobs: Knobs) -> Array:
+    """The probability [n] that the set a feature belongs to is active."""
+    p = knobs.feature_probability
+    if spec.data == "one_hot":
+        return jnp.ones_like(p)
+    return p * _size_of_set(spec.sets) if spec.anticorrelated_marginal == "arena" else p
+
+
+def _set_of_feature(sets: tuple[tuple[int, ...], ...]) -> np.ndarray:
+    features = sorted((feature, index) for index, members in enumerate(sets) for feature in members)
+    return np.array([index for _, index in features])
+
+
+def _place_in_set(sets: tuple[tuple[int, ...], ...]) -> np.ndarray:
+    features = sorted((feature, place) for members in sets for place, feature in enumerate(members))
+    return np.array([place for _, place in features], np.float32)
+
+
+def _size_of_set(sets: tuple[tuple[int, ...], ...]) -> np.ndarray:
+    return np.array([len(sets[index]) for index in _set_of_feature(sets)], np.float32)
+
+
+def _same_set(spec: Spec) -> np.ndarray:
+    owner = _set_of_feature(_sets(spec))
+    return owner[:, None] == owner[None, :]
+
+
+def _own_probability(spec: Spec, knobs: Knobs) -> Array:
+    return knobs.feature_probability
+
+
+def _anticorrelated_marginal(spec: Spec, knobs: Knobs) -> Array:
+    return _set_probability(spec, knobs) / _size_of_set(_sets(spec))
+
+
+def _joint_independent(spec: Spec, knobs: Knobs) -> Array:
+    return jnp.outer(knobs.feature_probability, knobs.feature_probability)
+
+
+def _joint_correlated(spec: Spec, knobs: Knobs) -> Array:
+    p = knobs.feature_probability
+    return jnp.where(_same_set(spec), p[:, None], _joint_independent(spec, knobs))
+
+
+def _joint_anticorrelated(spec: Spec, knobs: Knobs) -> Array:
+    q = _anticorrelated_marginal(spec, knobs)
+    return jnp.where(_same_set(spec), 0, jnp.outer(q, q))
+
+
+class Target(NamedTuple):
+    """What the model should answer: the function, and its moments over U[low, high]."""
+
+    answer: Callable[[Array], Array]
+    moments: Callable[[Array, Array], tuple[Array, Array]]
+
+
+def _identity_moments(low: Array, high: Array) -> tuple[Array, Array]:
+    return (low + high) / 2, (low**2 + low * high + high**2) / 3
+
+
+def _abs_moments(low: Array, high: Array) -> tuple[Array, Array]:
+    """E|v| is the integral of |v| over [low, high] by its length; E|v|^2 = E v^2."""
+    mean = (high * jnp.abs(high) - low * jnp.abs(low)) / (2 * (high - low))
+    return mean, _identity_moments(low, high)[1]
+
+
+SAMPLERS = {
+    "uniform": Sampler(draw_independent, _own_probability, _joint_independent),
+    "correlated": Sampler(draw_correlated, _own_probability, _joint_correlated),
+    "anticorrelated": Sampler(draw_anticorrelated, _anticorrelated_marginal, _joint_anticorrelated),
+    "one_hot": Sampler(draw_anticorrelated, _anticorrelated_marginal, _joint_anticorrelated),
+}
+
+TARGETS = {
+    "identity": Target(lambda x: x, _identity_moments),
+    "abs": Target(jnp.abs, _abs_moments),
+}

@@ -1,0 +1,79 @@
+"""What the machine offers, and how many models to advance together on it.
+
+On a CPU a chunk should fit in cache and several chunks run side by side, one per core; on
+an accelerator a chunk should fill the memory.
+"""
+
+import math
+import os
+from typing import NamedTuple
+
+import jax
+
+from superposition_cli.spec import Spec
+
+CACHE_BYTES = 1 << 20  # working set per core that a CPU keeps close
+ACCELERATOR_SHARE = 0.5  # of the device memory, for one chunk
+SEGMENT_SECONDS = 1.5  # aimed at; a segment must stay under five
+CPU_RATE = 1.5e9  # multiply-adds per second and core, taken low on purpose
+ACCELERATOR_RATE = 2e11
+
+
+class Machine(NamedTuple):
+    """The device that trains: its kind, how many chunks at once, bytes for one chunk."""
+
+    platform: str
+    device: str
+    n_devices: int
+    workers: int
+    chunk_bytes: int
+
+
+def this_machine() -> Machine:
+    """Return what JAX trains on here."""
+    device = jax.devices()[0]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if device.platform == "cpu":
+        return Machine("cpu", device.device_kind, len(jax.devices()), cores, CACHE_BYTES)
+    memory = (device.memory_stats() or {}).get("bytes_limit", 8 << 30)
+    share = int(memory * ACCELERATOR_SHARE)
+    return Machine(device.platform, device.device_kind, len(jax.devices()), 1, share)
+
+
+def model_bytes(spec: Spec) -> int:
+    """Bytes one model works on in a step: batch-sized arrays and four copies of parameters.
+
+    Three arrays [n, B] (input, error, its gradient) and two [m, B].
+    """
+    batch = (3 * spec.n_features + 2 * spec.n_hidden) * spec.batch_size
+    return (batch + 4 * parameters(spec)) * (8 if spec.dtype == "float64" else 4)
+
+
+def parameters(spec: Spec) -> int:
+    """Count the parameters of one model."""
+    matrices = 2 if spec.model == "abs" else 1
+    return matrices * spec.n_features * spec.n_hidden + spec.n_features
+
+
+def chunk_models(machine: Machine, spec: Spec, n_models: int) -> int:
+    """Return how many models of `spec` to advance together.
+
+    As many as fit, in chunks of equal size, and at least one chunk per worker; the number
+    of chunks is a multiple of the workers where that costs nothing.
+    """
+    fit = max(1, machine.chunk_bytes // model_bytes(spec))
+    chunks = max(math.ceil(n_models / fit), min(machine.workers, n_models))
+    rounded = math.ceil(chunks / machine.workers) * machine.workers
+    return math.ceil(n_models / min(rounded, n_models))
+
+
+def segment_steps(machine: Machine, spec: Spec, n_models: int) -> int:
+    """Return how many steps to take between two looks at the clock.
+
+    A divisor of `spec.steps` where one is near, so that one program serves all segments.
+    """
+    work = n_models * spec.batch_size * spec.n_features * (5 * spec.n_hidden + 20)
+    rate = CPU_RATE if machine.platform == "cpu" else ACCELERATOR_RATE
+    longest = max(1, min(spec.steps, int(SEGMENT_SECONDS * rate / work)))
+    near = (length for length in range(longest, longest // 2, -1) if spec.steps % length == 0)
+    return next(near, longest)

@@ -1,0 +1,1 @@
+"""Who trains the chunks: this process, or others."""

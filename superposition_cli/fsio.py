@@ -1,0 +1,166 @@
+"""Durable files: everything the project writes goes through here.
+
+A file appears whole or not at all: it is written beside its place, flushed to the disk and
+renamed into it, and the folder's entry is flushed too. A full disk, a read-only folder or a
+path that cannot be made ends in one sentence naming the path.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from superposition_cli.errors import FolderRefused, OutOfResources
+
+Arrays = dict[str, np.ndarray]
+
+
+@contextlib.contextmanager
+def storage(path: Path) -> Iterator[None]:
+    """Turn an operating system's refusal to write `path` into one sentence."""
+    try:
+        yield
+    except OSError as problem:
+        where = problem.filename or path
+        reason = problem.strerror or str(problem)
+        raise OutOfResources(f"cannot write {where}: {reason}") from problem
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Put `content` at `path`, whole and durable."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with storage(path):
+        try:
+            with beside.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Put UTF-8 text at `path`, whole and durable."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Put JSON at `path`; NaN and infinities become null, as JSON has neither."""
+    write_text(path, json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
+
+
+def plain(content: Any) -> Any:
+    """Return `content` as JSON can say it: NumPy to Python, non-finite numbers to None."""
+    if isinstance(content, Mapping):
+        return {str(key): plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [plain(value) for value in content]
+    if isinstance(content, np.ndarray | np.generic):
+        return plain(content.tolist())
+    if isinstance(content, float) and not np.isfinite(content):
+        return None
+    return content
+
+
+def read_json(path: Path) -> Any:
+    """Return the JSON at `path`, or refuse the folder it is in."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as problem:
+        raise FolderRefused(f"{path}: not a readable JSON file ({problem})") from problem
+
+
+def write_arrays(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> None:
+    """Put named arrays at `path` in the safetensors format, with text about them."""
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    write_bytes(path, save_tensors(contiguous, dict(metadata)))
+
+
+def read_arrays(path: Path) -> Arrays:
+    """Return the named arrays at `path`, or refuse the folder it is in."""
+    try:
+        return load_tensors(path.read_bytes())
+    except (OSError, SafetensorError, ValueError) as problem:
+        raise FolderRefused(f"{path}: not a readable safetensors file ({problem})") from problem
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add one line to a log; a torn last line is a reader's to skip."""
+    with storage(path), path.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+@contextlib.contextmanager
+def text_file(path: Path) -> Iterator[Any]:
+    """Yield a text file that replaces `path` when the block ends well: for long tables."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with storage(path):
+        try:
+            with beside.open("w", encoding="utf-8", newline="") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder and its parents and return it."""
+    with storage(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def put_folder(source: Path, target: Path) -> None:
+    """Rename a finished folder into its place and flush both parents."""
+    with storage(target):
+        source.rename(target)
+        sync_folder(target.parent)
+        if source.parent != target.parent:
+            sync_folder(source.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with all that is in it; absent is fine."""
+    with storage(path):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def sync_folder(path: Path) -> None:
+    """Flush a folder's entries to the disk, where the system can."""
+    if os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def free_bytes(path: Path) -> int:
+    """Return the free space where `path` is or would be."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free

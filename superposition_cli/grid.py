@@ -1,0 +1,238 @@
+"""From an experiment to the models to train: groups of equal `Spec`, cut into chunks.
+
+Nothing is expanded before it is needed: a plan holds one entry per group, and the settings
+of a chunk's models are resolved when the chunk is reached. A model is addressed by
+
+    cell   row-major index over the sweep's axes as written, the last one fastest
+    model  cell * restarts + restart
+    place  position inside its group, in the same order
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from superposition_cli.config import Experiment, Setting, setting_words
+from superposition_cli.errors import InvalidInput
+from superposition_cli.spec import Knobs, Spec
+
+TRACED = frozenset({*Knobs._fields, "seed", "sparsity", "draws"})
+MAX_MODELS = 10_000_000
+MAX_GROUPS = 2_000
+
+
+class Group(NamedTuple):
+    """All models of a grid that share one `Spec`."""
+
+    spec: Spec
+    fixed: dict[int, int]  # axis -> index of its value, for the axes that are static
+    n_models: int
+    chunk_models: int  # models advanced together; the last chunk is filled up with copies
+
+    @property
+    def n_chunks(self) -> int:
+        return math.ceil(self.n_models / self.chunk_models)
+
+
+class Chunk(NamedTuple):
+    """A run of places [start, stop) of one group, trained together and committed whole."""
+
+    index: int
+    group: int
+    start: int
+    stop: int
+    size: int  # models in the program, stop - start of them real
+
+    @property
+    def n_models(self) -> int:
+        return self.stop - self.start
+
+
+class Members(NamedTuple):
+    """Who is in a chunk: K models and the settings of the cells they belong to."""
+
+    model: np.ndarray  # [K] int64
+    cell: np.ndarray  # [K] int64
+    restart: np.ndarray  # [K] int64
+    row: np.ndarray  # [K] which of `settings` is the model's
+    settings: list[Setting]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything there is to train, in the order of training."""
+
+    experiment: Experiment
+    groups: tuple[Group, ...]
+
+    @property
+    def restarts(self) -> int:
+        return self.experiment.base.train.restarts
+
+    @property
+    def n_models(self) -> int:
+        return self.experiment.n_cells * self.restarts
+
+    @cached_property
+    def chunks(self) -> tuple[Chunk, ...]:
+        return tuple(self._cut())
+
+    def _cut(self) -> Iterator[Chunk]:
+        index = 0
+        for number, group in enumerate(self.groups):
+            for start in range(0, group.n_models, group.chunk_models):
+                stop = min(start + group.chunk_models, group.n_models)
+                yield Chunk(index, number, start, stop, group.chunk_models)
+                index += 1
+
+    def models(self, chunk: Chunk) -> np.ndarray:
+        """Return the numbers of a chunk's models, copies left out."""
+        place = np.arange(chunk.start, chunk.stop)
+        cell = self._cell(self.groups[chunk.group], place // self.restarts)
+        return cell * self.restarts + place % self.restarts
+
+    def members(self, chunk: Chunk) -> Members:
+        """Resolve the settings of a chunk's models; copies fill it up to `chunk.size`."""
+        place = np.minimum(np.arange(chunk.start, chunk.start + chunk.size), chunk.stop - 1)
+        cell = self._cell(self.groups[chunk.group], place // self.restarts)
+        cells, row = np.unique(cell, return_inverse=True)
+        settings = [self.setting(int(one)) for one in cells]
+        restart = place % self.restarts
+        return Members(cell * self.restarts + restart, cell, restart, row, settings)
+
+    def _cell(self, group: Group, inner: np.ndarray) -> np.ndarray:
+        """Turn the position of a cell inside its group into its index in the grid."""
+        cell = np.zeros_like(inner)
+        stride = 1
+        for number, axis in reversed(list(enumerate(self.experiment.axes))):
+            if number in group.fixed:
+                cell += group.fixed[number] * stride
+            else:
+                cell += inner % axis.length * stride
+                inner = inner // axis.length
+            stride *= axis.length
+        return cell
+
+    def assignment(self, cell: int) -> dict[str, Any]:
+        """Return what the sweep sets in a cell: parameter -> value."""
+        chosen: list[tuple[str, Any]] = []
+        for axis in reversed(self.experiment.axes):
+            cell, index = divmod(cell, axis.length)
+            chosen = [*zip(axis.names, axis.item(index), strict=True), *chosen]
+        return dict(chosen)
+
+    def setting(self, cell: int) -> Setting:
+        """Return the resolved setting of a cell."""
+        return self.experiment.at(self.assignment(cell))
+
+
+def plan(
+    experiment: Experiment,
+    chunk_models: Callable[[Spec, int], int],
+    max_models: int = MAX_MODELS,
+) -> Plan:
+    """Group the grid by what has to be compiled and cut each group into chunks.
+
+    chunk_models says how many models of a `Spec` advance together, given how many there
+    are. Raises `InvalidInput` when the grid has more than `max_models` models.
+    """
+    axes = experiment.axes
+    n_models = experiment.n_cells * experiment.base.train.restarts
+    if n_models > max_models:
+        raise InvalidInput(
+            f"{experiment.n_cells:,} cells x {experiment.base.train.restarts:,} restarts = "
+            f"{n_models:,} models, over the limit of {max_models:,} (--max-models)"
+        )
+    static = [number for number, axis in enumerate(axes) if not is_traced(axis.names)]
+    lengths = [axes[number].length for number in static]
+    if math.prod(lengths) > MAX_GROUPS:
+        raise InvalidInput(
+            f"the axes {', '.join(n for a in static for n in axes[a].names)} ask for "
+            f"{math.prod(lengths):,} different programs, over the limit of {MAX_GROUPS:,}"
+        )
+    size = n_models // math.prod(lengths)
+    groups = []
+    for choice in np.ndindex(*lengths):
+        fixed = dict(zip(static, map(int, choice), strict=True))
+        spec = spec_of(_setting_of_group(experiment, fixed))
+        groups.append(Group(spec, fixed, size, chunk_models(spec, size)))
+    return Plan(experiment, tuple(groups))
+
+
+def is_traced(names: tuple[str, ...]) -> bool:
+    """Say whether an axis only varies what may differ inside one compiled program."""
+    return all(name.split(".")[min(1, name.count("."))] in TRACED for name in names)
+
+
+def _setting_of_group(experiment: Experiment, fixed: dict[int, int]) -> Setting:
+    """The group's first cell: static axes as chosen, the others at their first value."""
+    assignment: dict[str, Any] = {}
+    for number, axis in enumerate(experiment.axes):
+        assignment |= zip(axis.names, axis.item(fixed.get(number, 0)), strict=True)
+    return experiment.at(assignment)
+
+
+def spec_of(setting: Setting) -> Spec:
+    """Return the static part of a setting."""
+    model, data, train = setting.model, setting.data, setting.train
+    return Spec(
+        model=model.kind,
+        n_features=model.n_features,
+        n_hidden=model.n_hidden,
+        data=data.kind,
+        sets=tuple(tuple(members) for members in data.sets or ()),
+        anticorrelated_marginal=data.anticorrelated_marginal,
+        target=data.target,
+        objective=train.objective,
+        loss_reduction=train.loss_reduction,
+        optimizer=train.optimizer,
+        schedule=train.schedule,
+        init=train.init,
+        batch_size=train.batch_size,
+        steps=train.steps,
+        eval_samples=train.eval_samples,
+        dtype=train.dtype,
+    )
+
+
+def knobs_of(members: Members, dtype: str) -> Knobs:
+    """Return the traced part of the settings of K models, as arrays with K first."""
+
+    def column(read: Callable[[Setting], Any]) -> np.ndarray:
+        return np.array([read(one) for one in members.settings], dtype)[members.row]
+
+    return Knobs(
+        feature_probability=column(lambda one: one.feature_probability()),
+        importance=column(lambda one: one.importance()),
+        low=column(lambda one: one.data.low),
+        high=column(lambda one: one.data.high),
+        learning_rate=column(lambda one: one.train.learning_rate),
+        weight_decay=column(lambda one: one.train.weight_decay),
+        warmup_steps=column(lambda one: one.train.warmup_steps),
+        momentum=column(lambda one: one.train.momentum),
+        second_moment=column(lambda one: one.train.second_moment),
+        epsilon=column(lambda one: one.train.epsilon),
+        init_instances=column(lambda one: one.train.init_instances or 1),
+    )
+
+
+class Roots(NamedTuple):
+    """What the random numbers of K models grow from."""
+
+    seed: np.ndarray  # [K] uint32
+    words: np.ndarray  # [K, 2] uint32, hash of the cell's settings; zero for shared draws
+    shared: np.ndarray  # [K] bool: the hash is left out
+    restart: np.ndarray  # [K] uint32
+
+
+def roots_of(members: Members) -> Roots:
+    """Return seed, settings hash and restart of K models."""
+    words = np.array([setting_words(one) for one in members.settings], np.uint32)
+    seed = np.array([one.seed for one in members.settings], np.uint32)
+    shared = np.array([one.train.draws == "shared" for one in members.settings])
+    rows = members.row
+    return Roots(seed[rows], words[rows], shared[rows], members.restart.astype(np.uint32))

@@ -1,0 +1,237 @@
+"""The run folder: create, open, commit a chunk, keep a chunk in progress, verify.
+
+The layout is specified in docs/run-folder.md. A chunk is acknowledged when its folder has
+been renamed into place; `done.json` inside it carries the SHA-256 of its files.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import re
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from superposition_cli import fsio
+from superposition_cli.errors import FolderRefused
+from superposition_cli.fsio import Arrays
+
+SCHEMA_VERSION = 1
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+PARTS = ("weights", "history", "metrics")
+PACKAGES = ("superposition-cli", "jax", "jaxlib", "optax", "numpy", "safetensors")
+
+
+class Run:
+    """One run folder, opened."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def create(cls, path: Path, manifest: Mapping[str, Any], files: Mapping[str, str]) -> "Run":
+        """Make the folder; `run.json` comes last and says that it is whole."""
+        fsio.make_folder(path / "chunks")
+        for name, text in files.items():
+            fsio.write_text(path / name, text)
+        fsio.write_json(path / "env.json", environment())
+        full = {"schema_version": SCHEMA_VERSION, **manifest}
+        fsio.write_json(path / "run.json", full)
+        return cls(path, full)
+
+    @classmethod
+    def open(cls, path: Path) -> "Run":
+        """Open an existing folder. Raises `FolderRefused` when it is not a sound run."""
+        if path.is_symlink():
+            raise FolderRefused(f"{path}: a run folder must not be a symbolic link")
+        if not (path / "run.json").is_file():
+            raise FolderRefused(f"{path}: no run here (run.json is missing)")
+        manifest = fsio.read_json(path / "run.json")
+        if not isinstance(manifest, dict) or manifest.get("schema_version") != SCHEMA_VERSION:
+            raise FolderRefused(f"{path}: run.json is not of layout version {SCHEMA_VERSION}")
+        return cls(path, manifest)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process. Raises `FolderRefused` when another one does."""
+        owner = self.path / ".lock-owner"
+        with fsio.storage(self.path / ".lock"):
+            lock = FileLock(self.path / ".lock", timeout=0)
+            try:
+                lock.acquire()
+            except Timeout:
+                holder = owner.read_text() if owner.exists() else "another process"
+                raise FolderRefused(f"{self.path}: in use by {holder.strip()}") from None
+        try:
+            fsio.write_text(owner, f"pid {os.getpid()} on {socket.gethostname()}\n")
+            yield
+            fsio.remove(owner)
+        finally:
+            lock.release()
+
+    def chunk_folder(self, index: int) -> Path:
+        """Return where chunk `index` is, or will be."""
+        folder = self.path / "chunks" / f"{index:05d}"
+        if folder.is_symlink():
+            raise FolderRefused(f"{folder}: a chunk must not be a symbolic link")
+        return folder
+
+    def is_committed(self, index: int) -> bool:
+        """Say whether a chunk has been acknowledged."""
+        return (self.chunk_folder(index) / "done.json").is_file()
+
+    def commit(self, index: int, parts: Mapping[str, Arrays], done: Mapping[str, Any]) -> None:
+        """Acknowledge a chunk: all its files, or nothing."""
+        target = self.chunk_folder(index)
+        beside = target.with_name(f".{target.name}-{secrets.token_hex(4)}.tmp")
+        fsio.make_folder(beside)
+        sums = {}
+        for part, arrays in parts.items():
+            file = beside / f"{part}.safetensors"
+            fsio.write_arrays(file, arrays, {"schema_version": str(SCHEMA_VERSION)})
+            sums[file.name] = fsio.sha256(file)
+        summary = {"schema_version": SCHEMA_VERSION, **done, "sha256": sums}
+        fsio.write_json(beside / "done.json", summary)
+        fsio.put_folder(beside, target)
+        self.drop_partial(index)
+
+    def done(self, index: int) -> dict[str, Any]:
+        """Return what was acknowledged with a chunk: counts and checksums."""
+        return fsio.read_json(self.chunk_folder(index) / "done.json")
+
+    def read(self, index: int, part: str) -> Arrays:
+        """Return the arrays of one part (weights, history, metrics) of a chunk."""
+        return fsio.read_arrays(self.chunk_folder(index) / f"{part}.safetensors")
+
+    def fault(self, index: int) -> str | None:
+        """Say what is wrong with an acknowledged chunk, or None when it is sound."""
+        folder = self.chunk_folder(index)
+        try:
+            sums = self.done(index)["sha256"]
+            files = {name: folder / name for name in sums if Path(name).name == name}
+            if sorted(files) != sorted(f"{part}.safetensors" for part in PARTS):
+                return "done.json lists other files"
+            bad = [name for name, file in files.items() if fsio.sha256(file) != sums[name]]
+        except (FolderRefused, KeyError, TypeError, OSError) as problem:
+            return f"unreadable ({problem})"
+        return f"checksum of {', '.join(bad)} does not match" if bad else None
+
+    def quarantine(self, index: int) -> Path:
+        """Move a damaged chunk out of the way; it will be computed again."""
+        folder = self.chunk_folder(index)
+        target = fsio.make_folder(self.path / "quarantine") / f"{folder.name}-{secrets.token_hex(4)}"
+        fsio.put_folder(folder, target)
+        return target
+
+    def save_partial(self, index: int, step: int, arrays: Arrays) -> None:
+        """Keep the state of a chunk in progress, replacing an older one."""
+        folder = fsio.make_folder(self.path / "partial" / f"{index:05d}")
+        older = list(folder.glob("state-*.safetensors"))
+        newest = folder / f"state-{step:09d}.safetensors"
+        fsio.write_arrays(newest, arrays, {"step": str(step)})
+        for file in older:
+            if file != newest:
+                fsio.remove(file)
+
+    def load_partial(self, index: int) -> tuple[int, Arrays] | None:
+        """Return the newest readable state of a chunk in progress: its step and arrays."""
+        folder = self.path / "partial" / f"{index:05d}"
+        for file in sorted(folder.glob("state-*.safetensors"), reverse=True):
+            with contextlib.suppress(FolderRefused, ValueError):
+                return int(file.stem.removeprefix("state-")), fsio.read_arrays(file)
+        return None
+
+    def drop_partial(self, index: int) -> None:
+        """Forget the state of a chunk in progress."""
+        fsio.remove(self.path / "partial" / f"{index:05d}")
+
+    def sweep_up(self) -> None:
+        """Remove what an interrupted commit left behind and empty partial folders."""
+        for leftover in (self.path / "chunks").glob(".*.tmp"):
+            fsio.remove(leftover)
+        partial = self.path / "partial"
+        if partial.is_dir() and not any(partial.iterdir()):
+            fsio.remove(partial)
+
+    def set_status(self, state: str, **facts: Any) -> None:
+        """Replace status.json."""
+        content = {"schema_version": SCHEMA_VERSION, "state": state, "time": now(), **facts}
+        fsio.write_json(self.path / "status.json", content)
+
+    def status(self) -> dict[str, Any]:
+        """Return status.json, or what can be said without it."""
+        try:
+            return fsio.read_json(self.path / "status.json")
+        except FolderRefused:
+            return {"schema_version": SCHEMA_VERSION, "state": "unknown"}
+
+    def log(self, event: str, **facts: Any) -> None:
+        """Add a line to events.jsonl and to log.txt."""
+        line = json.dumps(fsio.plain({"time": now(), "event": event, **facts}), allow_nan=False)
+        fsio.append_line(self.path / "events.jsonl", line)
+        told = " ".join(f"{key}={value}" for key, value in facts.items())
+        fsio.append_line(self.path / "log.txt", f"{now()} {event} {told}".rstrip())
+
+
+def now() -> str:
+    """Return the time in UTC, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def find(runs_dir: Path) -> Iterator[Path]:
+    """Yield the run folders under `runs_dir`, oldest name first."""
+    if runs_dir.is_dir():
+        for path in sorted(runs_dir.iterdir()):
+            if (path / "run.json").is_file() and not path.is_symlink():
+                yield path
+
+
+def environment() -> dict[str, Any]:
+    """Describe where a run was made: versions, machine, git state; no secrets."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "time": now(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "system": platform.platform(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "git": _git(),
+    }
+
+
+def processor() -> str:
+    """Return the processor's name, as the system tells it."""
+    with contextlib.suppress(OSError, IndexError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return platform.processor()
+
+
+def _version(package: str) -> str | None:
+    with contextlib.suppress(ModuleNotFoundError):
+        return version(package)
+    return None
+
+
+def _git() -> dict[str, Any] | None:
+    """The commit of the package's own source and whether it has changes, if it is in git."""
+    here = Path(__file__).parent
+
+    def ask(*words: str) -> str:
+        command = ["git", "-C", str(here), *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout
+
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        if ask("ls-files", "--", "runs.py").strip():
+            return {"sha": ask("rev-parse", "HEAD").strip(), "dirty": bool(ask("status", "--porcelain").strip())}
+    return None

@@ -1,0 +1,244 @@
+"""The driver: chunks of models, advanced segment by segment, judged, committed.
+
+A segment is a few seconds of one compiled program; between two segments there is time to
+report, to keep the state on disk, and to stop. The numbers do not depend on where the
+boundaries fall.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from superposition_cli import evaluate, grid, tables, train
+from superposition_cli.errors import SpError
+from superposition_cli.fsio import Arrays
+from superposition_cli.grid import Chunk, Plan
+from superposition_cli.history import History, log_spaced
+from superposition_cli.runs import Run
+from superposition_cli.spec import Knobs, Params, Spec, State
+
+SAVE_EVERY_SECONDS = 30.0
+
+
+class Progress(NamedTuple):
+    """News of one chunk: what has been done since the last news of it."""
+
+    chunk: Chunk
+    model_steps: int
+    finished: bool
+    diverged: int
+
+
+class Work(NamedTuple):
+    """One chunk being trained: what it is, and where it has got to."""
+
+    run: Run
+    chunk: Chunk
+    spec: Spec
+    knobs: Knobs
+    keys: jax.Array
+    eval_keys: jax.Array
+    segment: int
+    metrics: tuple[str, ...]
+    snapshot_steps: np.ndarray
+
+
+class Carry(NamedTuple):
+    """What goes from segment to segment."""
+
+    step: int
+    state: State
+    snapshots: Params
+    history: History
+
+
+class Interrupted(SpError):
+    """Training was asked to stop; the state has been kept."""
+
+
+Engine = Callable[..., Iterator[Progress]]
+
+_programs: dict[Any, Any] = {}
+_compiling = threading.Lock()
+
+
+def call(function: Any, static: tuple[Any, ...], *arrays: Any) -> Any:
+    """Call a jitted function, compiling it once even when several threads ask."""
+    shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arrays))
+    with _compiling:
+        signature = (function, static, shapes)
+        if signature not in _programs:
+            _programs[signature] = function.lower(*static, *arrays).compile()
+    return _programs[signature](*arrays)
+
+
+def run_chunk(
+    run: Run,
+    plan: Plan,
+    chunk: Chunk,
+    report: Callable[[Progress], None],
+    stopping: Callable[[], bool],
+) -> None:
+    """Train one chunk to its end and commit it, from where it was left if it was begun.
+
+    Raises `Interrupted`, with the state kept, when `stopping` turns true on the way.
+    """
+    spec = plan.groups[chunk.group].spec
+    with jax.enable_x64(spec.dtype == "float64"):
+        work = _prepare(run, plan, chunk, spec)
+        carry = _resume(work) or _begin(work)
+        report(Progress(chunk, carry.step * chunk.n_models, False, 0))
+        saved = time.monotonic()
+        while carry.step < spec.steps:
+            if stopping():
+                _keep(work, carry)
+                raise Interrupted(f"{run.path}: stopped; the same command goes on from here")
+            if time.monotonic() - saved > SAVE_EVERY_SECONDS:
+                _keep(work, carry)
+                saved = time.monotonic()
+            before = carry.step
+            carry = _advance(work, carry)
+            report(Progress(chunk, (carry.step - before) * chunk.n_models, False, 0))
+        diverged = _commit(work, carry)
+    report(Progress(chunk, 0, True, diverged))
+
+
+def _prepare(run: Run, plan: Plan, chunk: Chunk, spec: Spec) -> Work:
+    members = plan.members(chunk)
+    knobs = grid.knobs_of(members, spec.dtype)
+    keys, eval_keys = call(train.model_keys, (), *grid.roots_of(members))
+    experiment = plan.experiment
+    return Work(
+        run,
+        chunk,
+        spec,
+        knobs,
+        keys,
+        eval_keys,
+        run.manifest["groups"][chunk.group]["segment_steps"],
+        tuple(experiment.metrics),
+        log_spaced(spec.steps, experiment.base.train.snapshots),
+    )
+
+
+def _fresh(work: Work) -> tuple[State, Params]:
+    state = train.start(work.spec, work.knobs, work.keys)
+    rows = len(work.snapshot_steps) + 1
+    snapshots = jax.tree.map(lambda leaf: jnp.zeros((rows, *leaf.shape), leaf.dtype), state.params)
+    return state, snapshots
+
+
+def _begin(work: Work) -> Carry:
+    return Carry(0, *_fresh(work), History(work.spec.steps, work.chunk.size))
+
+
+def _resume(work: Work) -> Carry | None:
+    """Read the state that was kept, if it is there and fits."""
+    kept = work.run.load_partial(work.chunk.index)
+    if kept is None:
+        return None
+    step, arrays = kept
+    names, tree = _named(jax.eval_shape(lambda: _fresh(work)))
+    if any(name not in arrays or arrays[name].shape != leaf.shape for name, leaf in names.items()):
+        work.run.log("partial_refused", chunk=work.chunk.index, step=step)
+        return None
+    history = History(work.spec.steps, work.chunk.size)
+    history.restore(arrays)
+    leaves = [jnp.asarray(arrays[name], leaf.dtype) for name, leaf in names.items()]
+    state, snapshots = jax.tree.unflatten(tree, leaves)
+    return Carry(step, state, snapshots, history)
+
+
+def _keep(work: Work, carry: Carry) -> None:
+    names, _ = _named((carry.state, carry.snapshots))
+    arrays = {name: np.asarray(leaf) for name, leaf in names.items()}
+    work.run.save_partial(work.chunk.index, carry.step, {**arrays, **carry.history.arrays()})
+
+
+def _named(tree: Any) -> tuple[dict[str, Any], Any]:
+    """Name the leaves of a tree by their paths."""
+    paths, structure = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path): leaf for path, leaf in paths}, structure
+
+
+def _advance(work: Work, carry: Carry) -> Carry:
+    count = min(work.segment, work.spec.steps - carry.step)
+    steps = np.arange(carry.step, carry.step + count, dtype=np.int32)
+    row = np.searchsorted(work.snapshot_steps, steps)
+    padded = np.append(work.snapshot_steps, -1)
+    slots = np.where(padded[row] == steps, row, len(work.snapshot_steps)).astype(np.int32)
+    arrays = (steps, slots, work.knobs, work.keys, carry.state, carry.snapshots)
+    segment = call(train.advance, (work.spec,), *arrays)
+    carry.history.add(carry.step, np.asarray(segment.loss))
+    return Carry(carry.step + count, segment.state, segment.snapshots, carry.history)
+
+
+def _commit(work: Work, carry: Carry) -> int:
+    """Judge the models and acknowledge the chunk; return how many diverged."""
+    spec, real = work.spec, slice(0, work.chunk.n_models)
+    static = (spec, work.metrics)
+    judged = call(evaluate.judge, static, work.knobs, work.eval_keys, carry.state.params)
+    metrics = {name: np.asarray(value)[real] for name, value in judged.items()}
+    finite_steps = np.asarray(carry.state.finite_steps)[real]
+    metrics["finite_steps"] = finite_steps
+    metrics["converged"] = carry.history.converged()[real]
+    weights = {name: np.asarray(leaf)[real] for name, leaf in carry.state.params.items()}
+    history: Arrays = {"loss": carry.history.loss[real], "loss_step": carry.history.kept}
+    history |= {
+        f"snapshot_{name}": np.asarray(leaf)[:-1, real] for name, leaf in carry.snapshots.items()
+    }
+    history["snapshot_step"] = work.snapshot_steps
+    diverged = int((finite_steps < spec.steps).sum())
+    facts = {"models": work.chunk.n_models, "diverged": diverged, "steps": spec.steps}
+    parts = {"weights": weights, "history": history, "metrics": metrics}
+    work.run.commit(work.chunk.index, parts, facts)
+    return diverged
+
+
+def pending(run: Run, plan: Plan) -> Iterator[Chunk]:
+    """Yield the chunks still to train; a damaged one is moved aside and trained again."""
+    for chunk in plan.chunks:
+        if run.is_committed(chunk.index):
+            fault = run.fault(chunk.index)
+            if fault is None:
+                continue
+            moved = run.quarantine(chunk.index)
+            run.log("quarantined", chunk=chunk.index, fault=fault, moved_to=moved.name)
+        yield chunk
+
+
+def run_all(
+    run: Run, plan: Plan, engine: Engine, workers: int, stopping: Callable[[], bool]
+) -> Iterator[Progress]:
+    """Train what is missing and yield the news; write the tables when all is done.
+
+    The caller holds the folder's lock. Raises `Interrupted` when asked to stop.
+    """
+    run.sweep_up()
+    todo = list(pending(run, plan))
+    run.log("started", chunks=len(plan.chunks), pending=len(todo))
+    run.set_status("running", models=plan.n_models)
+
+    def work(chunk: Chunk, report: Callable[[Progress], None], halted: Callable[[], bool]) -> None:
+        run_chunk(run, plan, chunk, report, halted)
+
+    try:
+        for news in engine(todo, work, workers, stopping):
+            if news.finished:
+                run.log("committed", chunk=news.chunk.index, diverged=news.diverged)
+            yield news
+    except BaseException as problem:
+        state = "stopped" if isinstance(problem, Interrupted) else "failed"
+        run.log(state, reason=str(problem).splitlines()[0] if str(problem) else repr(problem))
+        run.set_status(state, models=plan.n_models)
+        raise
+    diverged = sum(run.done(chunk.index)["diverged"] for chunk in plan.chunks)
+    tables.write(run, plan)
+    run.sweep_up()
+    run.log("complete", models=plan.n_models, diverged=diverged)
+    run.set_status("complete", models=plan.n_models, diverged=diverged)

@@ -1,0 +1,165 @@
+"""The training loop: one step of one model, `vmap` over models, one scan over steps."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from superposition_cli import models, rng
+from superposition_cli.objectives import OBJECTIVES
+from superposition_cli.spec import Knobs, Params, Spec, State
+
+INIT, DATA, EVALUATION = range(3)  # what a model's key is folded with for each use
+NO_RESTART = 2**32 - 1  # stands for the restart index in keys that all restarts share
+PROGRAM_OPTIONS = {"xla_cpu_multi_thread_eigen": False}  # one program, one core: see devices
+
+
+class Segment(NamedTuple):
+    """What a stretch of training leaves behind for K models over T steps."""
+
+    state: State
+    loss: Array  # [T, K], the loss on each step's batch before its update
+    snapshots: Params  # [S + 1, K, ...], parameters at the chosen steps; the last row is scratch
+
+
+def schedule_constant(t: Array, steps: int) -> Array:
+    """Return 1."""
+    return jnp.ones_like(t, jnp.float32)
+
+
+def schedule_linear(t: Array, steps: int) -> Array:
+    """Return 1 - t/steps."""
+    return 1 - t / steps
+
+
+def schedule_cosine(t: Array, steps: int) -> Array:
+    """Return cos(pi/2 t/(steps - 1)): from 1 at the first step to 0 at the last."""
+    return jnp.cos(jnp.pi / 2 * t / max(steps - 1, 1))
+
+
+def learning_rate(spec: Spec, knobs: Knobs, t: Array) -> Array:
+    """Return the rate of step t: base * schedule * min(1, (t + 1) / warmup_steps)."""
+    warmup = jnp.minimum(1, (t + 1) / jnp.maximum(knobs.warmup_steps, 1))
+    return knobs.learning_rate * (SCHEDULES[spec.schedule](t, spec.steps) * warmup)
+
+
+def adamw(knobs: Knobs, rate: Array) -> optax.GradientTransformation:
+    """Adam with decoupled weight decay on every parameter."""
+    return optax.adamw(
+        rate,
+        b1=knobs.momentum,
+        b2=knobs.second_moment,
+        eps=knobs.epsilon,
+        weight_decay=knobs.weight_decay,
+    )
+
+
+def adam(knobs: Knobs, rate: Array) -> optax.GradientTransformation:
+    """Adam; weight decay is added to the gradient."""
+    return optax.chain(
+        optax.add_decayed_weights(knobs.weight_decay),
+        optax.adam(rate, b1=knobs.momentum, b2=knobs.second_moment, eps=knobs.epsilon),
+    )
+
+
+def sgd(knobs: Knobs, rate: Array) -> optax.GradientTransformation:
+    """Gradient descent with heavy-ball momentum; weight decay is added to the gradient."""
+    return optax.chain(
+        optax.add_decayed_weights(knobs.weight_decay),
+        optax.sgd(rate, momentum=knobs.momentum),
+    )
+
+
+def step(spec: Spec, knobs: Knobs, key: Array, t: Array, state: State) -> tuple[State, Array]:
+    """Advance one model by step t and return its loss on that step's batch.
+
+    The batch is drawn from `fold_in(key, t)`; `key` is the model's data key.
+    """
+    objective = partial(OBJECTIVES[spec.objective], spec, knobs, jax.random.fold_in(key, t))
+    loss, gradient = jax.value_and_grad(objective)(state.params)
+    if spec.loss_reduction == "mean_features":
+        gradient = jax.tree.map(lambda g: g / spec.n_features, gradient)
+    optimizer = OPTIMIZERS[spec.optimizer](knobs, learning_rate(spec, knobs, t))
+    updates, opt = optimizer.update(gradient, state.opt, state.params)
+    params = jax.tree.map(jnp.add, state.params, updates)
+    finite = jax.tree.reduce(lambda ok, leaf: ok & jnp.isfinite(leaf).all(), params, jnp.isfinite(loss))
+    finite_steps = state.finite_steps + (finite & (state.finite_steps == t))
+    return State(params, opt, finite_steps), loss
+
+
+@jax.jit
+def model_keys(seed: Array, words: Array, shared: Array, restart: Array) -> tuple[Array, Array]:
+    """Return K models' own keys and the keys [K] of their evaluation batches.
+
+    root = key(seed) folded with the two words of the cell's settings hash, unless its draws
+    are shared, then with the restart index. All restarts of a cell are evaluated on one
+    batch, so the evaluation key holds no restart index.
+    """
+
+    def one(seed: Array, words: Array, shared: Array, restart: Array) -> tuple[Array, Array]:
+        common = jax.random.key(seed, impl=rng.THREEFRY)
+        own = jax.random.fold_in(jax.random.fold_in(common, words[0]), words[1])
+        root = jnp.where(shared, common, own)
+        judged = jax.random.fold_in(root, jnp.uint32(NO_RESTART))
+        return jax.random.fold_in(root, restart), jax.random.fold_in(judged, EVALUATION)
+
+    return jax.vmap(one)(seed, words, shared, restart)
+
+
+@partial(jax.jit, static_argnums=0)
+def start(spec: Spec, knobs: Knobs, keys: Array) -> State:
+    """Initialise K models, each from its own key [K]."""
+
+    def one(knobs: Knobs, key: Array) -> State:
+        params = models.MODELS[spec.model].init(spec, knobs, jax.random.fold_in(key, INIT))
+        opt = OPTIMIZERS[spec.optimizer](knobs, knobs.learning_rate).init(params)
+        return State(params, opt, jnp.zeros((), jnp.int32))
+
+    return jax.vmap(one)(knobs, keys)
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=(5, 6)
+def advance(
+    spec: Spec,
+    steps: Array,
+    slots: Array,
+    knobs: Knobs,
+    keys: Array,
+    state: State,
+    snapshots: Params,
+) -> Segment:
+    """Advance K models through the given steps [T].
+
+    slots [T] says in which row of `snapshots` the parameters before a step are kept; rows
+    that nobody wants share the last one.
+    """
+    data_keys = jax.vmap(partial(jax.random.fold_in, data=DATA))(keys)
+    one = partial(step, spec)
+
+    def body(carry: tuple[State, Params], now: tuple[Array, Array]) -> tuple:
+        state, kept = carry
+        t, slot = now
+        keep = partial(jax.lax.dynamic_update_index_in_dim, index=slot, axis=0)
+        kept = jax.tree.map(lambda buffer, value: keep(buffer, value), kept, state.params)
+        state, loss = jax.vmap(one, in_axes=(0, 0, None, 0))(knobs, data_keys, t, state)
+        return (state, kept), loss
+
+    (state, snapshots), loss = jax.lax.scan(body, (state, snapshots), (steps, slots))
+    return Segment(state, loss, snapshots)
+
+
+SCHEDULES: dict[str, Callable[[Array, int], Array]] = {
+    "constant": schedule_constant,
+    "linear": schedule_linear,
+    "cosine": schedule_cosine,
+}
+
+OPTIMIZERS: dict[str, Callable[[Knobs, Array], optax.GradientTransformation]] = {
+    "adamw": adamw,
+    "adam": adam,
+    "sgd": sgd,
+}
