@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 SAMPLES = 4096
 TOLERANCE = 0.03
 COLLAPSED = 1e-30  # ||W||_F^2 of a model that died is taken as this, so that D* stays a number
-# Models trained and steps taken: many models before many steps, because models of one setting
-# end up to half apart by chance, and so that all five stay near two minutes with the slow
-# trainers in it.
+# Models trained and steps taken: many models before many steps, because the losses of single
+# models vary by chance far more than the tolerance; a few minutes in all, most of them spent
+# in the slow trainers.
 PLAN = {
     "intro": (60, 1000),
     "small": (60, 500),

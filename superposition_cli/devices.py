@@ -12,7 +12,7 @@ import jax
 
 from superposition_cli.spec import Spec
 
-CACHE_BYTES = 1 << 20  # working set per core that a CPU keeps close
+CACHE_BYTES = 4 << 20  # working set of a chunk on one core that the caches still serve
 ACCELERATOR_SHARE = 0.5  # of the device memory, for one chunk
 SEGMENT_SECONDS = 1.5  # aimed at; a segment must stay under five
 CPU_RATE = 1.5e9  # multiply-adds per second and core, taken low on purpose

@@ -6,6 +6,7 @@ polytope. Results vary in length, so these are NumPy functions of one model, on 
 not for `jax.jit` or `jax.vmap`. Shapes: W [n, m], n features, m hidden dimensions.
 """
 
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -122,3 +123,23 @@ def _imbalance(vectors: np.ndarray) -> float:
     """The length of the mean direction, in [0, 1]."""
     directions = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return float(np.linalg.norm(np.mean(directions, axis=0)))
+
+
+def describe(W: ArrayLike) -> str:
+    """Say in words what an embedding [n, m] consists of, such as "2 digons, 1 dedicated".
+
+    Components of the feature graph by polytope, largest first; in the plane, the range of
+    angles between neighbouring features too. "nothing represented" when no feature is.
+    """
+    W = np.asarray(W, np.float64)
+    squares = (W @ W.T) ** 2
+    total = np.maximum(squares.sum(1), np.finfo(np.float64).tiny)
+    dimensionality = np.diag(squares) / total
+    found = sorted(components(feature_graph(W)), key=len, reverse=True)
+    labels = Counter(polytope_label(W, dimensionality, one) for one in found)
+    if not labels:
+        return "nothing represented"
+    words = [f"{count} {label}{'s' if count > 1 else ''}" for label, count in labels.items()]
+    gaps = angles_2d(W) if W.shape[1] == 2 else np.zeros(0)
+    span = f" (gaps {gaps[0]:.0f}-{gaps[-1]:.0f} deg)" if len(gaps) > 2 else ""
+    return ", ".join(words) + span

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from superposition_cli.spec import Knobs, Params, Spec
@@ -65,20 +64,32 @@ def stacked_std(spec: Spec, knobs: Knobs) -> Array:
 def reconstruct(W: Array, x: Array) -> Array:
     """Return W Wᵀx [n, B], through the n x n product where that is less work."""
     n, m = W.shape
-    if n <= GRAM_RATIO * m:
-        return product(product(W, W.T), x)
-    return product(W, product(W.T, x))
+    return (W @ W.T) @ x if n <= GRAM_RATIO * m else _through_hidden(W, x)
 
 
-def product(A: Array, x: Array) -> Array:
-    """Return the matrix product A x, spelled out as a sum where A is tiny.
+@jax.custom_vjp
+def _through_hidden(W: Array, x: Array) -> Array:
+    """W (Wᵀx), with a gradient that takes one product over the batch instead of two.
 
-    A batched product of 2 x 1 matrices costs more in set-up than in arithmetic, while the
-    sum fuses with what comes before and after it.
+    With g the gradient of the output and k = Wᵀg, dW = g hᵀ + x kᵀ = [g x] [h k]ᵀ. A
+    transposed matrix is stored before it is multiplied: the CPU's product is twice as fast
+    on it as on a view.
     """
-    if A.shape[1] <= SPELLED_OUT:
-        return sum((A[:, k, None] * x[None, k] for k in range(1, A.shape[1])), A[:, :1] * x[:1])
-    return A @ x
+    return _forward(W, x)[0]
+
+
+def _forward(W: Array, x: Array) -> tuple[Array, tuple[Array, Array, Array]]:
+    h = jax.lax.optimization_barrier(W.T) @ x
+    return W @ h, (W, x, h)
+
+
+def _backward(kept: tuple[Array, Array, Array], g: Array) -> tuple[Array, Array]:
+    W, x, h = kept
+    k = jax.lax.optimization_barrier(W.T) @ g
+    return jnp.concatenate([g, x], 1) @ jnp.concatenate([h, k], 1).T, W @ k
+
+
+_through_hidden.defvjp(_forward, _backward)
 
 
 def apply_linear(params: Params, x: Array) -> Array:
@@ -93,14 +104,14 @@ def apply_relu_output(params: Params, x: Array) -> Array:
 
 def apply_relu_hidden(params: Params, x: Array) -> Array:
     """Return ReLU(W ReLU(Wᵀx) + b)."""
-    hidden = jax.nn.relu(product(params["W"].T, x))
-    return jax.nn.relu(product(params["W"], hidden) + params["b"][:, None])
+    hidden = jax.nn.relu(params["W"].T @ x)
+    return jax.nn.relu(params["W"] @ hidden + params["b"][:, None])
 
 
 def apply_abs(params: Params, x: Array) -> Array:
     """Return ReLU(U ReLU(Wᵀx) + b)."""
-    hidden = jax.nn.relu(product(params["W"].T, x))
-    return jax.nn.relu(product(params["U"], hidden) + params["b"][:, None])
+    hidden = jax.nn.relu(params["W"].T @ x)
+    return jax.nn.relu(params["U"] @ hidden + params["b"][:, None])
 
 
 def embedding(params: Params) -> Array:
@@ -109,7 +120,6 @@ def embedding(params: Params) -> Array:
 
 
 GRAM_RATIO = 2.5
-SPELLED_OUT = 0
 
 INITS: dict[str, Callable[[Spec, Knobs], Array]] = {
     "xavier_normal": xavier_std,

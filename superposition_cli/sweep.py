@@ -5,7 +5,6 @@ report, to keep the state on disk, and to stop. The numbers do not depend on whe
 boundaries fall.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -63,20 +62,6 @@ class Interrupted(SpError):
 
 Engine = Callable[..., Iterator[Progress]]
 
-_programs: dict[Any, Any] = {}
-_compiling = threading.Lock()
-
-
-def call(function: Any, static: tuple[Any, ...], *arrays: Any) -> Any:
-    """Call a jitted function, compiling it once even when several threads ask."""
-    shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arrays))
-    with _compiling:
-        signature = (function, static, shapes)
-        if signature not in _programs:
-            _programs[signature] = function.lower(*static, *arrays).compile()
-    return _programs[signature](*arrays)
-
-
 def run_chunk(
     run: Run,
     plan: Plan,
@@ -111,7 +96,7 @@ def run_chunk(
 def _prepare(run: Run, plan: Plan, chunk: Chunk, spec: Spec) -> Work:
     members = plan.members(chunk)
     knobs = grid.knobs_of(members, spec.dtype)
-    keys, eval_keys = call(train.model_keys, (), *grid.roots_of(members))
+    keys, eval_keys = train.compiled(train.model_keys, (), *grid.roots_of(members))
     experiment = plan.experiment
     return Work(
         run,
@@ -173,7 +158,7 @@ def _advance(work: Work, carry: Carry) -> Carry:
     padded = np.append(work.snapshot_steps, -1)
     slots = np.where(padded[row] == steps, row, len(work.snapshot_steps)).astype(np.int32)
     arrays = (steps, slots, work.knobs, work.keys, carry.state, carry.snapshots)
-    segment = call(train.advance, (work.spec,), *arrays)
+    segment = train.compiled(train.advance, (work.spec,), *arrays)
     carry.history.add(carry.step, np.asarray(segment.loss))
     return Carry(carry.step + count, segment.state, segment.snapshots, carry.history)
 
@@ -182,7 +167,7 @@ def _commit(work: Work, carry: Carry) -> int:
     """Judge the models and acknowledge the chunk; return how many diverged."""
     spec, real = work.spec, slice(0, work.chunk.n_models)
     static = (spec, work.metrics)
-    judged = call(evaluate.judge, static, work.knobs, work.eval_keys, carry.state.params)
+    judged = train.compiled(evaluate.judge, static, work.knobs, work.eval_keys, carry.state.params)
     metrics = {name: np.asarray(value)[real] for name, value in judged.items()}
     finite_steps = np.asarray(carry.state.finite_steps)[real]
     metrics["finite_steps"] = finite_steps

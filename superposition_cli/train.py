@@ -1,8 +1,9 @@
 """The training loop: one step of one model, `vmap` over models, one scan over steps."""
 
+import threading
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -122,7 +123,9 @@ def start(spec: Spec, knobs: Knobs, keys: Array) -> State:
     return jax.vmap(one)(knobs, keys)
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=(5, 6)
+@partial(
+    jax.jit, static_argnums=0, donate_argnums=(5, 6), compiler_options=PROGRAM_OPTIONS
+)
 def advance(
     spec: Spec,
     steps: Array,
@@ -150,6 +153,20 @@ def advance(
 
     (state, snapshots), loss = jax.lax.scan(body, (state, snapshots), (steps, slots))
     return Segment(state, loss, snapshots)
+
+
+_programs: dict[Any, Any] = {}
+_compiling = threading.Lock()
+
+
+def compiled(function: Any, static: tuple[Any, ...], *arrays: Any) -> Any:
+    """Call a jitted function, compiling it once even when several threads ask at once."""
+    shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arrays))
+    signature = (function, static, shapes)
+    with _compiling:
+        if signature not in _programs:
+            _programs[signature] = function.lower(*static, *arrays).compile()
+    return _programs[signature](*arrays)
 
 
 SCHEDULES: dict[str, Callable[[Array, int], Array]] = {

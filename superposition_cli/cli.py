@@ -1,0 +1,307 @@
+"""The command line: parse, call one function, print its result, choose the exit code.
+
+stdout carries a command's result and nothing else; progress and warnings go to stderr.
+JAX is imported inside commands, after the machine has been set up for it.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from superposition_cli.errors import InvalidInput, SpError
+
+app = typer.Typer(
+    help="Experiments on superposition in toy models.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+DIVERGED = 3
+
+Config = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped configuration.")]
+RunName = Annotated[str, typer.Argument(help="A run folder, or its name under the runs folder.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="Set a.b=value; repeatable.")]
+Out = Annotated[Path | None, typer.Option("--out", help="The run folder itself.")]
+RunsDir = Annotated[
+    Path, typer.Option("--runs-dir", envvar="SP_RUNS_DIR", help="The parent of run folders.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan; train nothing.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Move an existing folder aside and begin anew.")]
+AllowDiverged = Annotated[bool, typer.Option("--allow-diverged", help="Exit 0 although models diverged.")]
+MaxModels = Annotated[int, typer.Option("--max-models", min=1, help="Refuse larger grids.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
+Runs = Path("runs")
+
+
+@app.callback()
+def common(
+    no_color: Annotated[bool, typer.Option("--no-color", help="Never use colour.")] = False,
+) -> None:
+    """Set what all commands share."""
+    if no_color:
+        os.environ["NO_COLOR"] = "1"
+
+
+def console(stderr: bool = False) -> Console:
+    """Return the console of a stream; this module owns the only ones."""
+    return Console(stderr=stderr, highlight=False, soft_wrap=not stderr)
+
+
+def tell(text: str) -> None:
+    """Say something to the person on stderr."""
+    console(stderr=True).print(text, markup=False)
+
+
+def give_json(content: Any) -> None:
+    """Print a result as JSON on stdout."""
+    from superposition_cli.fsio import plain
+
+    sys.stdout.write(json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
+
+
+@app.command()
+def train(
+    config: Config,
+    set_: Sets = None,
+    out: Out = None,
+    runs_dir: RunsDir = Runs,
+    dry_run: DryRun = False,
+    fresh: Fresh = False,
+    allow_diverged: AllowDiverged = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train the base setting with all its restarts; a sweep is left out."""
+    experiment, source = _load(config, set_)
+    if experiment.sweep is not None:
+        tell(f"{source}: sp train leaves the sweep of {experiment.n_cells:,} cells out")
+        experiment = experiment.model_copy(update={"sweep": None})
+    _launch(experiment, source, out, runs_dir, dry_run, fresh, allow_diverged, 10**7, quiet)
+
+
+@app.command()
+def sweep(
+    config: Config,
+    set_: Sets = None,
+    out: Out = None,
+    runs_dir: RunsDir = Runs,
+    dry_run: DryRun = False,
+    fresh: Fresh = False,
+    allow_diverged: AllowDiverged = False,
+    max_models: MaxModels = 10_000_000,
+    quiet: Quiet = False,
+) -> None:
+    """Train the whole grid; the same command goes on where it was stopped."""
+    experiment, source = _load(config, set_)
+    _launch(experiment, source, out, runs_dir, dry_run, fresh, allow_diverged, max_models, quiet)
+
+
+def _load(name: str, overrides: list[str] | None) -> tuple[Any, Path]:
+    from superposition_cli import config, shipped
+    from superposition_cli.metrics import METRICS
+
+    source = shipped.find(name)
+    return config.load(source, overrides or (), known={"metrics": METRICS}), source
+
+
+def _launch(
+    experiment: Any,
+    source: Path,
+    out: Path | None,
+    runs_dir: Path,
+    dry_run: bool,
+    fresh: bool,
+    allow_diverged: bool,
+    max_models: int,
+    quiet: bool,
+) -> None:
+    from superposition_cli import devices, launch
+    from superposition_cli.report import terminal
+
+    machine = devices.this_machine()
+    if dry_run:
+        plan = launch.make_plan(experiment, machine, max_models)
+        console().print(terminal.plan_table(launch.estimate(plan, machine)))
+        return
+    path = out or launch.default_path(runs_dir, experiment)
+    run, plan = launch.open_run(experiment, source, path, machine, max_models, fresh)
+    diverged = _train(run, plan, machine.workers, quiet)
+    sys.stdout.write(f"{run.path}\n")
+    if diverged:
+        tell(f"{run.path}: {diverged:,} of {plan.n_models:,} models diverged (see summary.csv)")
+        raise typer.Exit(0 if allow_diverged else DIVERGED)
+
+
+def _train(run: Any, plan: Any, workers: int, quiet: bool) -> int:
+    """Train what is missing, showing progress; return how many models diverged in all."""
+    from superposition_cli import sweep
+    from superposition_cli.engines.local import local
+    from superposition_cli.report import progress
+
+    with run.locked(), _stoppable() as stopping, progress.shown(console(True), plan, quiet) as show:
+        for news in sweep.run_all(run, plan, local, workers, stopping.is_set):
+            show(news)
+    return run.status().get("diverged", 0)
+
+
+class Stopped(SpError):
+    """A signal asked to stop; the state has been kept."""
+
+
+@contextmanager
+def _stoppable() -> Iterator[threading.Event]:
+    """Turn the first signal into a request to stop and the second into an exit at once."""
+    asked = threading.Event()
+    received: list[int] = []
+
+    def handle(number: int, _: Any) -> None:
+        if received:
+            os._exit(128 + number)
+        received.append(number)
+        asked.set()
+        tell("stopping: the state is being kept; once more to quit at once")
+
+    names = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, handle) for number in names}
+    try:
+        yield asked
+    except SpError as problem:
+        if not received:
+            raise
+        stopped = Stopped(str(problem))
+        stopped.exit_code = 128 + received[0]
+        raise stopped from problem
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _find_run(name: str, runs_dir: Path) -> Path:
+    """Return the folder of a run: a path, a name under the runs folder, or its beginning."""
+    from superposition_cli import runs
+
+    for path in (Path(name), runs_dir / name):
+        if (path / "run.json").is_file():
+            return path
+    found = [path for path in runs.find(runs_dir) if path.name.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InvalidInput(f"{name}: which one? {', '.join(path.name for path in found)}")
+    raise InvalidInput(f"{name}: no such run here or under {runs_dir}; `sp list` names the runs")
+
+
+@app.command()
+def show(
+    run: RunName,
+    runs_dir: RunsDir = Runs,
+    columns: Annotated[str, typer.Option(help="Comma-separated columns of cells.csv.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 40,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Show one run: a row per cell, with the values of the selected models."""
+    from superposition_cli.report import show as view
+
+    content = view.read(_find_run(run, runs_dir), None if as_json or as_csv else limit)
+    if as_json:
+        give_json(view.as_json(content))
+    elif as_csv:
+        sys.stdout.write(view.as_csv(content))
+    else:
+        console().print(view.as_table(content, [one for one in columns.split(",") if one]))
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="runs, configs, models, data, targets, metrics.")] = "runs",
+    runs_dir: RunsDir = Runs,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """List the runs there are, or what can be written in a configuration."""
+    from superposition_cli.report import listing
+
+    listed = listing.rows(what, runs_dir)
+    if as_json:
+        give_json({"schema_version": 1, what: listed})
+    elif as_csv:
+        sys.stdout.write(listing.as_csv(listed))
+    else:
+        console().print(listing.as_table(listed))
+
+
+@app.command()
+def validate(config: Config, set_: Sets = None) -> None:
+    """Check a configuration; print nothing on stdout when it is sound."""
+    experiment, source = _load(config, set_)
+    tell(f"{source}: sound, {experiment.n_cells:,} cells x {experiment.train.restarts:,} restarts")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a configuration, for editors."""
+    from superposition_cli.config import json_schema
+
+    give_json(json_schema())
+
+
+@app.command()
+def doctor(runs_dir: RunsDir = Runs, as_json: AsJson = False) -> None:
+    """Say what this machine offers: versions, devices, free disk, a write test."""
+    from superposition_cli import checkup
+    from superposition_cli.report import terminal
+
+    found = checkup.examine(runs_dir)
+    if as_json:
+        give_json(found)
+    else:
+        console().print(terminal.facts_table(found))
+    if found["faults"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    workloads: Annotated[str, typer.Option(help="Comma-separated names; all by default.")] = "",
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time for each workload.")] = 3.0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure models x steps per second on the standard workloads."""
+    from superposition_cli import bench as benchmark
+    from superposition_cli.report import terminal
+
+    names = [name for name in workloads.split(",") if name] or list(benchmark.WORKLOADS)
+    unknown = [name for name in names if name not in benchmark.WORKLOADS]
+    if unknown:
+        known = ", ".join(benchmark.WORKLOADS)
+        raise InvalidInput(f"--workloads {unknown[0]}: is not a workload; there are {known}")
+    measured = benchmark.report(names, seconds)
+    if as_json:
+        give_json(measured)
+    else:
+        console().print(terminal.bench_table(measured))
+
+
+def main() -> None:
+    """Run the command line and end the process with the right exit code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        app(standalone_mode=True)
+    except SpError as problem:
+        for line in str(problem).splitlines():
+            tell(f"sp: {line}" if not isinstance(problem, InvalidInput) else line)
+        sys.exit(problem.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,173 @@
+"""What is wrong with a setting, as one plain sentence for the person who wrote it.
+
+Validators refuse with `refuse`, which may point below the value at hand; `complaints`
+turns everything a pydantic model found into (place, sentence) pairs.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, NoReturn, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+Place = tuple[str | int, ...]
+
+
+class Complaint(NamedTuple):
+    """One sentence about the value at a place of the configuration."""
+
+    place: Place
+    sentence: str
+
+
+class Strict(BaseModel):
+    """A frozen section of the configuration: no unknown keys, no conversions, no NaN."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+def refuse(found: Iterable[Complaint]) -> None:
+    """Raise, inside a validator, all complaints found; places are relative to its value."""
+    details = [
+        InitErrorDetails(
+            type=PydanticCustomError("refused", "{why}", {"why": c.sentence}),
+            loc=c.place,
+            input=None,
+        )
+        for c in found
+    ]
+    if details:
+        raise ValidationError.from_exception_data("configuration", details)
+
+
+def wrong(sentence: str) -> NoReturn:
+    """Raise, inside a validator, one complaint about its own value."""
+    raise PydanticCustomError("refused", "{why}", {"why": sentence})
+
+
+def hint(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for the nearest known word, or nothing."""
+    near = difflib.get_close_matches(word[:100], list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def shown(value: Any) -> str:
+    """Return a value as a person would write it, cut short and on one line."""
+    if value is None or isinstance(value, bool):
+        return {None: "nothing", True: "true", False: "false"}[value]
+    if isinstance(value, BaseModel | dict):
+        return "a mapping"
+    if isinstance(value, list | tuple) and len(repr(value)) > 40:
+        return f"a list of {len(value)}"
+    if isinstance(value, str | int | float | list | tuple):
+        text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
+        return text if len(text) <= 60 else text[:57] + "..."
+    return "something unreadable"
+
+
+def dotted(place: Place) -> str:
+    """Return the keys of a place joined by dots, without what would break a line."""
+    text = ".".join(map(str, place))
+    text = text if text.isprintable() else ascii(text)
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def written_place(where: Place, tree: Any) -> Place:
+    """Return where a complaint's value was written: without union tags and filled-in levels."""
+    place: list[str | int] = []
+    for i, part in enumerate(where):
+        if _holds(tree, part):
+            tree = tree[part]
+        elif not isinstance(tree, Mapping) or i < len(where) - 1 or str(part).startswith("<"):
+            continue
+        place.append(part)
+    return tuple(place)
+
+
+def _holds(tree: Any, part: str | int) -> bool:
+    if isinstance(tree, list | tuple):
+        return isinstance(part, int) and part < len(tree)
+    return isinstance(tree, Mapping) and part in tree
+
+
+def complaints(error: ValidationError, root: type[BaseModel]) -> list[Complaint]:
+    """Return one complaint for each thing that a model of type `root` refused."""
+    errors: list[dict[str, Any]] = [{**e} for e in error.errors(include_url=False)]
+    return [Complaint(e["loc"], _sentence(e, root)) for e in errors]
+
+
+def _sentence(error: dict[str, Any], root: type[BaseModel]) -> str:
+    kind, found, context = error["type"], error["input"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return "is not a known key" + hint(str(error["loc"][-1]), _keys_at(error["loc"][:-1], root))
+    if kind == "literal_error":
+        return _not_a_word(found, context["expected"])
+    if kind in SENTENCES:
+        return SENTENCES[kind](context, shown(found))
+    return f"{error['msg']}; got {shown(found)}"
+
+
+def _not_a_word(found: Any, expected: str) -> str:
+    words = [word.strip("' ") for word in expected.replace(" or ", ", ").split(",")]
+    allowed = (
+        f"only {words[0]} is known" if len(words) == 1 else f"must be one of {', '.join(words)}"
+    )
+    return f"{allowed}; got {shown(found)}" + (hint(found, words) if isinstance(found, str) else "")
+
+
+def _keys_at(place: Place, root: type[BaseModel]) -> list[str]:
+    """The keys that the model at a place knows; a part `<Name>` picks a form of a union."""
+    here: type[BaseModel] | None = root
+    for part in place:
+        fields = here.model_fields if here else {}
+        if isinstance(part, str) and part in fields:
+            forms = _models_in(fields[part].annotation, fields[part].metadata)
+            here = forms[0] if forms else None
+        elif isinstance(part, str) and part.startswith("<"):
+            here = next((m for m in Strict.__subclasses__() if f"<{m.__name__}>" == part), here)
+    return list(here.model_fields) if here else []
+
+
+def _models_in(annotation: Any, metadata: Iterable[Any] = ()) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
+
+
+def _needs(what: str) -> Callable[[dict[str, Any], str], str]:
+    return lambda context, got: f"needs {what}; got {got}"
+
+
+def _bare(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:g}"
+
+
+def _bound(words: str, key: str) -> Callable[[dict[str, Any], str], str]:
+    return lambda context, got: f"must be {words} {_bare(context[key])}; got {got}"
+
+
+SENTENCES: dict[str, Callable[[dict[str, Any], str], str]] = {
+    "refused": lambda context, got: context["why"],
+    "missing": lambda context, got: "is required",
+    "int_type": _needs("a whole number"),
+    "int_from_float": _needs("a whole number"),
+    "float_type": _needs("a number"),
+    "string_type": _needs("text"),
+    "bool_type": _needs("true or false"),
+    "tuple_type": _needs("a list"),
+    "dict_type": _needs("a mapping of keys to values"),
+    "model_type": _needs("a mapping of keys to values"),
+    "model_attributes_type": _needs("a mapping of keys to values"),
+    "finite_number": _needs("a finite number"),
+    "greater_than": _bound("above", "gt"),
+    "greater_than_equal": _bound("at least", "ge"),
+    "less_than": _bound("below", "lt"),
+    "less_than_equal": _bound("at most", "le"),
+    "too_short": lambda context, got: f"needs at least {context['min_length']} entry",
+    "string_too_short": lambda context, got: "must not be empty",
+    "string_pattern_mismatch": lambda context, got: (
+        "may hold letters, digits, dots, underscores and hyphens, begins with a letter or digit, "
+        f"and has at most 100 characters; got {got}"
+    ),
+}

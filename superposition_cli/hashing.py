@@ -1,0 +1,107 @@
+"""What an experiment or a setting is, as a hash that neither defaults nor wording move."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from pydantic import BaseModel
+
+from superposition_cli.experiment import Experiment
+from superposition_cli.settings import VECTORS, Setting
+from superposition_cli.vectors import complement
+
+NOT_IN_KEY = ("steps", "restarts", "select", "snapshots")
+
+
+def identity(experiment: Experiment) -> dict[str, Any]:
+    """Return what a run folder stands for: seed, model, data, train and sweep.
+
+    Only what differs from its default, so that a new setting leaves old hashes alone.
+    The order of the swept parameters counts, because it orders the cells.
+    """
+    data = _chosen(experiment.data)
+    if (twin := _twin(data.get("sparsity"))) is not None:
+        data["feature_probability"] = _plain(twin)
+        del data["sparsity"]
+    parts: dict[str, Any] = {"seed": experiment.seed, "model": _chosen(experiment.model)}
+    parts |= {"data": data, "train": _chosen(experiment.train)}
+    if experiment.sweep:
+        parts["sweep"] = _chosen(experiment.sweep)
+        parts["sweep"]["parameters"] = [list(p) for p in parts["sweep"]["parameters"].items()]
+    return {key: part for key, part in parts.items() if part}
+
+
+def hash8(experiment: Experiment) -> str:
+    """Return eight hexadecimal digits of the identity, for the name of its folder."""
+    return _digest(identity(experiment)).hex()[:8]
+
+
+def setting_words(setting: Setting) -> tuple[int, int]:
+    """Return 64 bits of a setting's hash as two uint32 words, to fold into its random key.
+
+    Covers model, data (vectors as n numbers) and train, except for the seed and what
+    must not change a model's numbers: steps, restarts, select and snapshots. Numbers
+    count to 12 digits, so that platforms agree on them.
+    """
+    data = _chosen(setting.data)
+    data = {key: data[key] for key in data if key not in VECTORS}
+    data["feature_probability"] = list(setting.feature_probability())
+    importance = list(setting.importance())
+    if any(weight != 1 for weight in importance):
+        data["importance"] = importance
+    train = _chosen(setting.train)
+    train = {key: train[key] for key in train if key not in NOT_IN_KEY}
+    digest = _digest(_rounded({"model": _chosen(setting.model), "data": data, "train": train}))
+    return int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:8], "big")
+
+
+def _chosen(section: BaseModel) -> dict[str, Any]:
+    """The fields of a section that differ from their defaults, as plain data."""
+    values = dict(section)
+    fixed, made = _defaults(type(section))
+    defaults = fixed | {name: make(values) for name, make in made.items()}
+    return {name: _plain(values[name]) for name in values if values[name] != defaults.get(name)}
+
+
+@lru_cache
+def _defaults(section: type[BaseModel]) -> tuple[dict[str, Any], dict[str, Callable]]:
+    """The defaults of a section: constants, and those that follow from other fields."""
+    fields = section.model_fields.items()
+    made = {name: field.default_factory for name, field in fields if field.default_factory}
+    return {name: field.default for name, field in fields if name not in made}, made
+
+
+def _plain(value: Any) -> Any:
+    """Plain JSON data in which 1 and 1.0 are the same."""
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    if isinstance(value, BaseModel):
+        return _plain(value.model_dump(exclude_defaults=True))
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value]
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_rounded(part) for part in value]
+    return _plain(float(f"{value:.12g}")) if isinstance(value, float) else value
+
+
+def _twin(sparsity: Any) -> Any:
+    """The feature_probability equal to a written sparsity, where numbers say it all."""
+    if not isinstance(sparsity, dict):
+        return complement(sparsity)
+    parts = {key: complement(part) for key, part in sparsity.items()}
+    return None if None in parts.values() else parts
+
+
+def _digest(data: dict[str, Any]) -> bytes:
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).digest()

@@ -1,0 +1,159 @@
+"""From a configuration to an opened run folder: plan, estimate, create or find again."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+
+from superposition_cli import config, devices, fsio, grid
+from superposition_cli.config import Experiment
+from superposition_cli.devices import Machine
+from superposition_cli.errors import FolderRefused, OutOfResources
+from superposition_cli.fsio import Arrays
+from superposition_cli.grid import Plan
+from superposition_cli.history import LOSS_STEPS
+from superposition_cli.runs import Run, now
+
+
+class Estimate(NamedTuple):
+    """What a plan will take, counted before anything is expanded."""
+
+    cells: int
+    models: int
+    groups: int
+    chunks: int
+    programs: int  # training programs to compile
+    bytes_memory: int
+    bytes_disk: int
+    model_steps: int
+
+
+def make_plan(experiment: Experiment, machine: Machine, max_models: int) -> Plan:
+    """Plan an experiment for this machine."""
+    return grid.plan(experiment, lambda s, n: devices.chunk_models(machine, s, n), max_models)
+
+
+def estimate(plan: Plan, machine: Machine) -> Estimate:
+    """Count what a plan will take on this machine."""
+    programs, memory, disk, steps = set(), 0, 0, 0
+    snapshots = plan.experiment.base.train.snapshots
+    for group in plan.groups:
+        segment = devices.segment_steps(machine, group.spec, group.chunk_models)
+        programs |= {(group.spec, group.chunk_models, segment)}
+        if group.spec.steps % segment:
+            programs |= {(group.spec, group.chunk_models, group.spec.steps % segment)}
+        size = devices.parameters(group.spec) * (snapshots + 1) + LOSS_STEPS + 50
+        disk += group.n_models * size * (8 if group.spec.dtype == "float64" else 4)
+        work = devices.model_bytes(group.spec) + 4 * devices.parameters(group.spec) * (snapshots + 1)
+        memory = max(memory, group.chunk_models * work * machine.workers)
+        steps += group.n_models * group.spec.steps
+    chunks = sum(group.n_chunks for group in plan.groups)
+    cells = plan.experiment.n_cells
+    return Estimate(
+        cells, plan.n_models, len(plan.groups), chunks, len(programs), memory, disk, steps
+    )
+
+
+def open_run(
+    experiment: Experiment, source: Path, path: Path, machine: Machine, max_models: int, fresh: bool
+) -> tuple[Run, Plan]:
+    """Return the run folder of an experiment, made now or found again, and its plan.
+
+    Raises `FolderRefused` when the folder belongs to another configuration and
+    `OutOfResources` when the disk has no room for the results.
+    """
+    if fresh and path.exists():
+        fsio.put_folder(path, _aside(path))
+    if (path / "run.json").is_file() or path.is_symlink():
+        return reopen(experiment, Run.open(path))
+    plan = make_plan(experiment, machine, max_models)
+    need, free = estimate(plan, machine).bytes_disk, fsio.free_bytes(path.absolute())
+    if need > free:
+        raise OutOfResources(f"{path}: needs about {need:,} bytes, {free:,} are free")
+    resolved = yaml.safe_dump(config.resolved(experiment), sort_keys=False, allow_unicode=True)
+    files = {"config.yaml": source.read_text(encoding="utf-8"), "config.resolved.yaml": resolved}
+    return Run.create(path, _manifest(experiment, plan, machine), files), plan
+
+
+def reopen(experiment: Experiment, run: Run) -> tuple[Run, Plan]:
+    """Return an existing run and its plan, with the chunks as they were first cut."""
+    known, asked = run.manifest["identity"], fsio.plain(config.identity(experiment))
+    if known != asked:
+        raise FolderRefused(
+            f"{run.path}: holds another configuration: " + "; ".join(differences(known, asked))
+        )
+    sizes = iter(group["chunk_models"] for group in run.manifest["groups"])
+    return run, grid.plan(experiment, lambda spec, n: next(sizes), experiment.n_cells * 10**7)
+
+
+def load(path: Path) -> tuple[Run, Plan]:
+    """Open a run folder with nothing but what is in it."""
+    run = Run.open(path)
+    try:
+        text = (path / "config.resolved.yaml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise FolderRefused(f"{path}: config.resolved.yaml is unreadable ({problem})") from problem
+    return reopen(config.loads(text, str(path / "config.resolved.yaml")), run)
+
+
+def weights_of(run: Run, plan: Plan, model: int) -> Arrays:
+    """Return the parameters of one finished model, by its number."""
+    for chunk in plan.chunks:
+        place = np.flatnonzero(plan.models(chunk) == model)
+        if len(place):
+            weights = run.read(chunk.index, "weights")
+            return {name: array[place[0]] for name, array in weights.items()}
+    raise FolderRefused(f"{run.path}: has no model {model}")
+
+
+def differences(known: Any, asked: Any, at: str = "") -> list[str]:
+    """Say where two resolved configurations differ: `key: known -> asked`."""
+    if isinstance(known, dict) and isinstance(asked, dict):
+        keys = sorted({*known, *asked})
+        found = [differences(known.get(k), asked.get(k), f"{at}.{k}".strip(".")) for k in keys]
+        return [line for lines in found for line in lines]
+    shown = (json.dumps(value) if value is not None else "default" for value in (known, asked))
+    return [] if known == asked else [f"{at}: {' -> '.join(shown)}"]
+
+
+def _aside(path: Path) -> Path:
+    """A free name beside a folder that makes room."""
+    stamp = now().replace(":", "").replace("-", "")
+    names = (path.with_name(f"{path.name}.{stamp}{suffix}") for suffix in ("", *"abcdefgh"))
+    return next(name for name in names if not name.exists())
+
+
+def _manifest(experiment: Experiment, plan: Plan, machine: Machine) -> dict[str, Any]:
+    """What run.json says: who the run is and how its models are cut into chunks."""
+    groups = [
+        {
+            "spec": dataclasses.asdict(group.spec),
+            "models": group.n_models,
+            "chunk_models": group.chunk_models,
+            "segment_steps": devices.segment_steps(machine, group.spec, group.chunk_models),
+        }
+        for group in plan.groups
+    ]
+    return {
+        "name": experiment.name,
+        "hash8": config.hash8(experiment),
+        "created": now(),
+        "identity": fsio.plain(config.identity(experiment)),
+        "axes": [{"names": list(axis.names), "length": axis.length} for axis in experiment.axes],
+        "cells": experiment.n_cells,
+        "restarts": plan.restarts,
+        "models": plan.n_models,
+        "chunks": len(plan.chunks),
+        "metrics": list(experiment.metrics),
+        "groups": groups,
+        "machine": machine._asdict(),
+    }
+
+
+def default_path(runs_dir: Path, experiment: Experiment) -> Path:
+    """Return where a run goes when nobody says otherwise: <runs>/<name>-<hash8>."""
+    return runs_dir / f"{experiment.name}-{config.hash8(experiment)}"
+

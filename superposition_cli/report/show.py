@@ -1,0 +1,89 @@
+"""One run's cells: the selected models' values, and the structure they found."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Group, RenderableType
+
+from superposition_cli import geometry, launch
+from superposition_cli.grid import Plan
+from superposition_cli.report import terminal
+from superposition_cli.runs import Run
+
+SCHEMA_VERSION = 1
+VALUES = ("loss_normalised", "n_represented", "dims_per_feature", "sum_dimensionality")
+
+
+class Content(NamedTuple):
+    """A run and the rows of its cells.csv, each with the structure in words."""
+
+    run: Run
+    plan: Plan
+    rows: list[dict[str, str]]
+    total: int
+
+
+def read(path: Path, limit: int | None) -> Content:
+    """Read a run's cells, all or the first few."""
+    run, plan = launch.load(path)
+    file = path / "cells.csv"
+    every = terminal.read_csv(file) if file.is_file() else []
+    rows = every[:limit]
+    for row in rows:
+        if row["selected_model"]:
+            row["structure"] = structure(run, plan, int(row["selected_model"]))
+    return Content(run, plan, rows, len(every))
+
+
+def structure(run: Run, plan: Plan, model: int) -> str:
+    """Say in words what the embedding of one model consists of."""
+    return geometry.describe(launch.weights_of(run, plan, model)["W"])
+
+
+def as_table(content: Content, columns: Sequence[str] = ()) -> RenderableType:
+    """Return the headline and the table a terminal shows."""
+    run, rows = content.run, content.rows
+    lines: list[RenderableType] = [terminal.headline(run.manifest, run.status())]
+    if not rows:
+        return Group(*lines, terminal.clean("no results yet: the run has not been finished"))
+    chosen = list(columns) or _columns(content)
+    lines.append(terminal.cells_table(rows, chosen))
+    if len(rows) < content.total:
+        more = content.total - len(rows)
+        lines.append(terminal.clean(f"and {more:,} more cells (--limit, --csv)"))
+    return Group(*lines)
+
+
+def _columns(content: Content) -> list[str]:
+    rows = content.rows
+    axes = [name for axis in content.run.manifest["axes"] for name in axis["names"]]
+    if not axes:
+        axes = ["feature_probability"]
+    values = [name for name in VALUES if name in rows[0]]
+    odd = [name for name in ("diverged", "not_converged") if any(row[name] != "0" for row in rows)]
+    words = ["structure"] if any("structure" in row for row in rows) else []
+    return [*axes, *values, *odd, *words]
+
+
+def as_json(content: Content) -> dict[str, Any]:
+    """Return what `sp show --json` prints."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run": content.run.manifest,
+        "status": content.run.status(),
+        "cells": content.rows,
+    }
+
+
+def as_csv(content: Content) -> str:
+    """Return the cells as CSV."""
+    text = io.StringIO()
+    if content.rows:
+        names = list(dict.fromkeys(name for row in content.rows for name in row))
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(content.rows)
+    return text.getvalue()

@@ -1,0 +1,128 @@
+"""What a terminal shows: tables of runs, cells, plans and measurements, as Rich renderables."""
+
+import csv
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from superposition_cli.launch import Estimate
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def clean(text: str) -> Text:
+    """Return text from outside as it is: no markup, no control characters."""
+    return Text(CONTROL.sub("", text))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numeric: bool = True) -> Table:
+    """Return a plain table whose columns after the first are right-aligned numbers."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    body = [list(row) for row in rows]
+    for index, name in enumerate(columns):
+        figures = numeric and all(_is_figure(row[index]) for row in body)
+        made.add_column(clean(name), justify="right" if figures else "left", overflow="fold")
+    for row in body:
+        made.add_row(*(clean(value) for value in row))
+    return made
+
+
+def _is_figure(text: str) -> bool:
+    return not text or text.replace(".", "").replace("-", "").replace("e", "").replace("%", "").isdigit()
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table of a run folder."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def short(text: str) -> str:
+    """Round a number in a table to four significant digits for the eye; leave words alone."""
+    try:
+        return text if text.lstrip("-").isdigit() else f"{float(text):.4g}"
+    except ValueError:
+        return text
+
+
+def plan_table(estimate: Estimate) -> Table:
+    """Show what a plan will take."""
+    rows = [
+        ("cells", f"{estimate.cells:,}"),
+        ("models", f"{estimate.models:,}"),
+        ("groups", f"{estimate.groups:,}"),
+        ("chunks", f"{estimate.chunks:,}"),
+        ("programs to compile", f"{estimate.programs:,}"),
+        ("memory", size(estimate.bytes_memory)),
+        ("disk", size(estimate.bytes_disk)),
+        ("model steps", f"{estimate.model_steps:.3g}"),
+    ]
+    made = Table(box=None, show_header=False, pad_edge=False)
+    made.add_column()
+    made.add_column(justify="right")
+    for name, value in rows:
+        made.add_row(name, value)
+    return made
+
+
+def size(count: float) -> str:
+    """Return a number of bytes for the eye."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def cells_table(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> Table:
+    """Show chosen columns of a run's cells."""
+    names = [name.removeprefix("data.").removeprefix("train.").removeprefix("model.") for name in columns]
+    return table(names, [[short(row.get(name, "")) for name in columns] for row in rows])
+
+
+def headline(manifest: Mapping[str, Any], status: Mapping[str, Any]) -> Text:
+    """Say in one line what a run is and how far it has got."""
+    state = status.get("state", "unknown")
+    diverged = status.get("diverged", 0)
+    ending = f", {diverged:,} diverged" if diverged else ""
+    return clean(
+        f"{manifest['name']}-{manifest['hash8']}: {state}, {manifest['cells']:,} cells x "
+        f"{manifest['restarts']:,} restarts = {manifest['models']:,} models{ending}"
+    )
+
+
+def facts_table(facts: Mapping[str, Any]) -> Table:
+    """Show nested facts, one a line."""
+    made = Table(box=None, show_header=False, pad_edge=False)
+    made.add_column()
+    made.add_column(overflow="fold")
+    for name, value in facts.items():
+        inner = value if isinstance(value, Mapping) else {"": value}
+        for key, fact in inner.items():
+            text = ", ".join(map(str, fact)) or "none" if isinstance(fact, list) else str(fact)
+            made.add_row(clean(f"{name} {key}".strip()), clean(text))
+    return made
+
+
+def bench_table(measured: Mapping[str, Any]) -> Table:
+    """Show the speed of the standard workloads."""
+    columns = ("workload", "models", "n", "m", "batch", "ms/step", "model steps/s", "compile s")
+    rows = [
+        [
+            one["name"],
+            str(one["models"]),
+            str(one["n_features"]),
+            str(one["n_hidden"]),
+            str(one["batch_size"]),
+            f"{one['ms_per_step']:.3g}",
+            f"{one['model_steps_per_second']:.0f}",
+            f"{one['compile_seconds']:.1f}",
+        ]
+        for one in measured["workloads"]
+    ]
+    return table(columns, rows)

@@ -1,0 +1,237 @@
+"""The settings of one cell, each with its default and its limits.
+
+A `Setting` is what one model is: seed, model, data and train. Ranges are on the fields;
+what one field demands of another is checked once all fields are sound.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from superposition_cli.complaints import Complaint, Strict, refuse
+from superposition_cli.vectors import Entries, InverseVariance, Numbers, Vector, complement, resolve
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Sets = Annotated[
+    tuple[Annotated[tuple[int, ...], Field(strict=False, min_length=1)], ...],
+    Field(strict=False, min_length=1),
+]
+
+PAIR = {"feature_probability": "sparsity", "sparsity": "feature_probability"}
+VECTORS = (*PAIR, "importance")
+WITH_SETS = ("correlated", "anticorrelated")
+
+
+def _model_alias(kind: Any) -> Any:
+    return "relu_output" if kind == "linear_hidden" else kind
+
+
+class ModelSettings(Strict):
+    """The architecture and its size."""
+
+    kind: Annotated[
+        Literal["linear", "relu_output", "relu_hidden", "abs"], BeforeValidator(_model_alias)
+    ] = "relu_output"
+    n_features: Annotated[int, Field(ge=1, le=100_000)]
+    n_hidden: Annotated[int, Field(ge=1, le=100_000)]
+
+
+class DataSettings(Strict):
+    """How inputs are drawn, how their errors are weighed, and what is asked of them."""
+
+    kind: Literal["uniform", "correlated", "anticorrelated", "one_hot"] = "uniform"
+    feature_probability: Vector | None = None
+    sparsity: Vector | None = None
+    importance: Vector = 1.0
+    low: float = 0.0
+    high: float = 1.0
+    sets: Sets | None = None
+    anticorrelated_marginal: Literal["paper", "arena"] = "paper"
+    target: Literal["identity", "abs"] = "identity"
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "DataSettings":
+        refuse(self._disagreements())
+        return self
+
+    def _disagreements(self) -> Iterator[Complaint]:
+        given = [name for name in PAIR if getattr(self, name) is not None]
+        if self.kind == "one_hot":
+            for name in given:
+                yield Complaint((name,), "is not for one_hot data: each feature has 1/n_features")
+        elif len(given) != 1:
+            sentence = "needs exactly one of feature_probability and sparsity"
+            yield Complaint((given[-1],) if given else (), sentence)
+        if self.low >= self.high:
+            yield Complaint(("low",), f"must be below high; got {self.low:g} and {self.high:g}")
+        if self.kind in WITH_SETS and self.sets is None:
+            yield Complaint(("sets",), f"is required for {self.kind} data")
+        if self.kind not in WITH_SETS and self.sets is not None:
+            yield Complaint(
+                ("sets",), f"is not for {self.kind} data, only correlated and anticorrelated"
+            )
+
+
+def _default_weight_decay(train: dict[str, Any]) -> float:
+    return 1e-2 if train.get("optimizer") == "adamw" else 0.0
+
+
+def _default_momentum(train: dict[str, Any]) -> float:
+    return 0.0 if train.get("optimizer") == "sgd" else 0.9
+
+
+class TrainSettings(Strict):
+    """How a model is trained, and how its final loss is measured."""
+
+    objective: Literal["sampled"] = "sampled"
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    learning_rate: Positive = 1e-3
+    weight_decay: NotNegative = Field(default_factory=_default_weight_decay)
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_steps: Annotated[int, Field(ge=0, le=10**8)] = 0
+    momentum: Fraction = Field(default_factory=_default_momentum)
+    second_moment: Fraction = 0.999
+    epsilon: Positive = 1e-8
+    steps: Annotated[int, Field(ge=1, le=10**8)] = 10_000
+    batch_size: Annotated[int, Field(ge=1, le=2**20)] = 1024
+    restarts: Annotated[int, Field(ge=1, le=10**6)] = 1
+    select: Literal["best", "mean", "drop_worst"] = "best"
+    draws: Literal["independent", "shared"] = "independent"
+    init: Literal["xavier_normal", "notebook_stacked"] = "xavier_normal"
+    init_instances: Annotated[int, Field(ge=1, le=10**8)] | None = None
+    loss_reduction: Literal["sum_features", "mean_features"] = "sum_features"
+    eval_samples: Annotated[int, Field(ge=1, le=2**24)] = 131_072
+    dtype: Literal["float32", "float64"] = "float32"
+    snapshots: Annotated[int, Field(ge=0, le=1000)] = 20
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "TrainSettings":
+        stacked = self.init == "notebook_stacked"
+        if stacked and self.init_instances is None:
+            refuse([Complaint(("init_instances",), "is required for init: notebook_stacked")])
+        if not stacked and self.init_instances is not None:
+            refuse([Complaint(("init_instances",), "is only for init: notebook_stacked")])
+        return self
+
+
+class Setting(Strict):
+    """What one cell is: a seed, a model, its data and its training."""
+
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    model: ModelSettings
+    data: DataSettings
+    train: TrainSettings = Field(default_factory=TrainSettings)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Setting":
+        refuse(misfits(self.model, self.data))
+        return self
+
+    def feature_probability(self) -> Numbers:
+        """Return the n probabilities as written: a feature's own, or its set's."""
+        return _probability(self.model.n_features, self.data)
+
+    def marginal(self) -> Numbers:
+        """Return the n probabilities that a feature is active."""
+        return _marginal(self.data, self.feature_probability())
+
+    def importance(self) -> Numbers:
+        """Return the n weights of a feature's squared error."""
+        return _importance(self.model.n_features, self.data)
+
+
+def misfits(model: ModelSettings, data: DataSettings) -> list[Complaint]:
+    """Return what in the data does not fit the model's size, with places below the setting."""
+    found = [Complaint(("data", "sets"), why) for why in _not_a_partition(model, data)]
+    for name in PAIR:
+        if getattr(data, name) is not None:
+            found += _checked(model, data, name)
+    if not found or not isinstance(data.importance, InverseVariance | Entries):
+        found += _checked(model, data, "importance")
+    return found or list(_uneven_sets(data, _probability(model.n_features, data)))
+
+
+def _checked(model: ModelSettings, data: DataSettings, name: str) -> list[Complaint]:
+    """Complain about the vector `name` unless it resolves to numbers in its range."""
+    n, vector, place = model.n_features, getattr(data, name), ("data", name)
+    in_range, words = RANGES[name]
+    try:
+        numbers = _importance(n, data) if name == "importance" else resolve(vector, n)
+    except ValueError as error:
+        return [Complaint(place, str(error))]
+    if isinstance(vector, float):
+        return [] if in_range(vector) else [Complaint(place, f"{words}; got {vector:g}")]
+    for i, number in enumerate(numbers):
+        if not in_range(number):
+            below = (i,) if isinstance(vector, tuple) else ()
+            return [Complaint((*place, *below), f"{words}; got {number:g} for feature {i}")]
+    return []
+
+
+RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "feature_probability": (lambda p: 0 < p <= 1, "must be above 0 and at most 1"),
+    "sparsity": (lambda s: 0 <= s < 1, "must be at least 0 and below 1"),
+    "importance": (lambda v: v >= 0, "must not be negative"),
+}
+
+
+def _not_a_partition(model: ModelSettings, data: DataSettings) -> Iterator[str]:
+    if data.sets is None:
+        return
+    members = [feature for group in data.sets for feature in group]
+    count = Counter(members)
+    strangers = [f for f in count if not 0 <= f < model.n_features]
+    missing = next((f for f in range(model.n_features) if f not in count), None)
+    twice = next((f for f in count if count[f] > 1), None)
+    if strangers:
+        yield f"names feature {strangers[0]}; the features are 0 to {model.n_features - 1}"
+    if missing is not None:
+        yield f"must hold every feature once; feature {missing} is in no set"
+    if twice is not None:
+        yield f"must hold every feature once; feature {twice} is there twice"
+
+
+def _uneven_sets(data: DataSettings, p: Numbers) -> Iterator[Complaint]:
+    name = "sparsity" if data.feature_probability is None else "feature_probability"
+    arena = data.kind == "anticorrelated" and data.anticorrelated_marginal == "arena"
+    for group in data.sets or ():
+        if len({p[i] for i in group}) > 1:
+            yield Complaint(("data", name), f"must be equal within the set {list(group)[:8]}")
+        elif arena and p[group[0]] * len(group) > 1:
+            why = f"is too dense for arena: {p[group[0]]:g} times {len(group)} features exceeds 1"
+            yield Complaint(("data", name), why)
+
+
+def _probability(n: int, data: DataSettings) -> Numbers:
+    if data.kind == "one_hot":
+        return (1 / n,) * n
+    if data.sparsity is None:
+        return resolve(data.feature_probability, n)
+    if isinstance(data.sparsity, float):
+        return (complement(data.sparsity),) * n
+    return tuple(complement(resolve(data.sparsity, n)))
+
+
+def _marginal(data: DataSettings, p: Numbers) -> Numbers:
+    if data.kind != "anticorrelated" or data.anticorrelated_marginal == "arena":
+        return p
+    size = {feature: len(group) for group in data.sets or () for feature in group}
+    return tuple(probability / size[i] for i, probability in enumerate(p))
+
+
+def _importance(n: int, data: DataSettings) -> Numbers:
+    def inverse_variance() -> Numbers:
+        first, second = (data.low + data.high) / 2, _second_moment(data.low, data.high)
+        activity = _marginal(data, _probability(n, data))
+        return tuple(1 / (q * second - (q * first) * (q * first)) for q in activity)
+
+    return resolve(data.importance, n, 1.0, inverse_variance)
+
+
+def _second_moment(low: float, high: float) -> float:
+    """E v^2 of v ~ U[low, high]."""
+    return (low * low + low * high + high * high) / 3
