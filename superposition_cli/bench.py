@@ -53,7 +53,9 @@ def _workload(name: str, models: int, n: int, m: int, p: Any, importance: Any) -
 
 
 def _phase() -> Workload:
-    p, r = (axis.ravel() for axis in np.meshgrid(np.geomspace(0.01, 1, 100), np.geomspace(0.1, 10, 100)))
+    p, r = (
+        axis.ravel() for axis in np.meshgrid(np.geomspace(0.01, 1, 100), np.geomspace(0.1, 10, 100))
+    )
     return _workload("phase", 10_000, 2, 1, p, np.stack([np.ones_like(r), r], 1))
 
 
@@ -136,13 +138,15 @@ def _chunks(workload: Workload, machine: Machine) -> list[_Chunk]:
 
 
 def _chunk(workload: Workload, spec: Spec, pick: np.ndarray) -> _Chunk:
-    def constant(value: float) -> np.ndarray:
+    def constant(value: float) -> Any:
         return np.full(len(pick), value, np.float32)
 
-    density = np.repeat(workload.feature_probability[pick, None], workload.n_features, 1)
+    density: Any = np.repeat(
+        np.asarray(workload.feature_probability, np.float32)[pick, None], workload.n_features, 1
+    )
     knobs = Knobs(
-        feature_probability=density.astype(np.float32),
-        importance=workload.importance[pick].astype(np.float32),
+        feature_probability=density,
+        importance=jnp.asarray(np.asarray(workload.importance)[pick], jnp.float32),
         low=constant(0),
         high=constant(1),
         learning_rate=constant(1e-3),

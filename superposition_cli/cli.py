@@ -37,8 +37,12 @@ RunsDir = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan; train nothing.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Move an existing folder aside and begin anew.")]
-AllowDiverged = Annotated[bool, typer.Option("--allow-diverged", help="Exit 0 although models diverged.")]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Move an existing folder aside and begin anew.")
+]
+AllowDiverged = Annotated[
+    bool, typer.Option("--allow-diverged", help="Exit 0 although models diverged.")
+]
 MaxModels = Annotated[int, typer.Option("--max-models", min=1, help="Refuse larger grids.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
 Runs = Path("runs")
@@ -171,7 +175,9 @@ def _stoppable() -> Iterator[threading.Event]:
         asked.set()
         tell("stopping: the state is being kept; once more to quit at once")
 
-    names = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    names = [
+        getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+    ]
     before = {number: signal.signal(number, handle) for number in names}
     try:
         yield asked
@@ -224,7 +230,9 @@ def show(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="runs, configs, models, data, targets, metrics.")] = "runs",
+    what: Annotated[
+        str, typer.Argument(help="runs, configs, models, data, targets, metrics.")
+    ] = "runs",
     runs_dir: RunsDir = Runs,
     as_json: AsJson = False,
     as_csv: AsCsv = False,

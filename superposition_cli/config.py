@@ -111,7 +111,7 @@ class _Report:
 
     def edit(self, override: str) -> _Edit | None:
         keys, equals, value = override.partition("=")
-        text = override.encode("utf-8", "replace").decode()[:200]
+        text = override[:200]
         if not equals or not all(keys.split(".")):
             self.lines.append(((0, 0), f"--set {text}: needs the form section.key=value"))
             return None
@@ -152,7 +152,7 @@ class _Report:
         )
 
     def refused(self) -> InvalidInput:
-        lines = [line for _, line in sorted(self.lines, key=lambda line: line[0])]
+        lines = [_one_line(line) for _, line in sorted(self.lines, key=lambda line: line[0])]
         more = [f"{self.name}: and {len(lines) - MAX_SHOWN:,} more problems"]
         return InvalidInput(*lines[:MAX_SHOWN], *(more if len(lines) > MAX_SHOWN else []))
 
@@ -167,6 +167,10 @@ def _sweep_keys(keys: tuple[str, ...], tree: dict[str, Any]) -> tuple[str, ...]:
     cuts = [k for k in range(len(keys), 3, -1) if ".".join(keys[2:k]) in names]
     cut = cuts[0] if cuts else len(keys)
     return (*keys[:2], ".".join(keys[2:cut]), *keys[cut:])
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _check(

@@ -32,7 +32,9 @@ class Machine(NamedTuple):
 def this_machine() -> Machine:
     """Return what JAX trains on here."""
     device = jax.devices()[0]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     if device.platform == "cpu":
         return Machine("cpu", device.device_kind, len(jax.devices()), cores, CACHE_BYTES)
     memory = (device.memory_stats() or {}).get("bytes_limit", 8 << 30)

@@ -16,6 +16,7 @@ from superposition_cli.metrics import REPRESENTED_NORM
 
 EDGE_THRESHOLD = 0.1
 IRREGULAR = "irregular"
+ADJECTIVES = ("dedicated", IRREGULAR)
 POLYTOPES = {
     (1, 1): "dedicated",
     (2, 1): "digon",
@@ -114,6 +115,10 @@ def angles_2d(W: ArrayLike, represented_threshold: float = REPRESENTED_NORM) -> 
     return np.sort(np.diff(angles, append=angles[0] + 360))
 
 
+def _plural(label: str, count: int) -> str:
+    return f"{label}s" if count > 1 and label.isalpha() and label not in ADJECTIVES else label
+
+
 def _numerical_rank(vectors: np.ndarray) -> int:
     s = np.linalg.svd(vectors, compute_uv=False)
     return int(np.sum(s > COMPONENT_RANK_CUT * s[0]))
@@ -139,7 +144,7 @@ def describe(W: ArrayLike) -> str:
     labels = Counter(polytope_label(W, dimensionality, one) for one in found)
     if not labels:
         return "nothing represented"
-    words = [f"{count} {label}{'s' if count > 1 else ''}" for label, count in labels.items()]
+    words = [f"{count} {_plural(label, count)}" for label, count in labels.items()]
     gaps = angles_2d(W) if W.shape[1] == 2 else np.zeros(0)
     span = f" (gaps {gaps[0]:.0f}-{gaps[-1]:.0f} deg)" if len(gaps) > 2 else ""
     return ", ".join(words) + span

@@ -35,13 +35,14 @@ class Group(NamedTuple):
 
     @property
     def n_chunks(self) -> int:
+        """How many chunks the group is cut into."""
         return math.ceil(self.n_models / self.chunk_models)
 
 
 class Chunk(NamedTuple):
     """A run of places [start, stop) of one group, trained together and committed whole."""
 
-    index: int
+    number: int
     group: int
     start: int
     stop: int
@@ -49,6 +50,7 @@ class Chunk(NamedTuple):
 
     @property
     def n_models(self) -> int:
+        """How many models it holds, copies left out."""
         return self.stop - self.start
 
 
@@ -71,23 +73,26 @@ class Plan:
 
     @property
     def restarts(self) -> int:
+        """How many models are trained for a cell."""
         return self.experiment.base.train.restarts
 
     @property
     def n_models(self) -> int:
+        """How many models there are in all."""
         return self.experiment.n_cells * self.restarts
 
     @cached_property
     def chunks(self) -> tuple[Chunk, ...]:
+        """All chunks, in the order of training."""
         return tuple(self._cut())
 
     def _cut(self) -> Iterator[Chunk]:
-        index = 0
+        count = 0
         for number, group in enumerate(self.groups):
             for start in range(0, group.n_models, group.chunk_models):
                 stop = min(start + group.chunk_models, group.n_models)
-                yield Chunk(index, number, start, stop, group.chunk_models)
-                index += 1
+                yield Chunk(count, number, start, stop, group.chunk_models)
+                count += 1
 
     def models(self, chunk: Chunk) -> np.ndarray:
         """Return the numbers of a chunk's models, copies left out."""
@@ -202,7 +207,7 @@ def spec_of(setting: Setting) -> Spec:
 def knobs_of(members: Members, dtype: str) -> Knobs:
     """Return the traced part of the settings of K models, as arrays with K first."""
 
-    def column(read: Callable[[Setting], Any]) -> np.ndarray:
+    def column(read: Callable[[Setting], Any]) -> Any:
         return np.array([read(one) for one in members.settings], dtype)[members.row]
 
     return Knobs(

@@ -41,7 +41,11 @@ class History:
         for index, start in enumerate((self.steps - 2 * half, self.steps - half)):
             piece = loss[max(start - first, 0) : max(start + half - first, 0)].astype(np.float64)
             with np.errstate(invalid="ignore", over="ignore"):
-                self.tail[index] += (np.full(loss.shape[1], len(piece)), piece.sum(0), (piece**2).sum(0))
+                self.tail[index] += (
+                    np.full(loss.shape[1], len(piece)),
+                    piece.sum(0),
+                    (piece**2).sum(0),
+                )
 
     def converged(self) -> np.ndarray:
         """Say for each model [K] whether its loss has stopped falling.

@@ -47,7 +47,9 @@ def estimate(plan: Plan, machine: Machine) -> Estimate:
             programs |= {(group.spec, group.chunk_models, group.spec.steps % segment)}
         size = devices.parameters(group.spec) * (snapshots + 1) + LOSS_STEPS + 50
         disk += group.n_models * size * (8 if group.spec.dtype == "float64" else 4)
-        work = devices.model_bytes(group.spec) + 4 * devices.parameters(group.spec) * (snapshots + 1)
+        work = devices.model_bytes(group.spec) + 4 * devices.parameters(group.spec) * (
+            snapshots + 1
+        )
         memory = max(memory, group.chunk_models * work * machine.workers)
         steps += group.n_models * group.spec.steps
     chunks = sum(group.n_chunks for group in plan.groups)
@@ -104,7 +106,7 @@ def weights_of(run: Run, plan: Plan, model: int) -> Arrays:
     for chunk in plan.chunks:
         place = np.flatnonzero(plan.models(chunk) == model)
         if len(place):
-            weights = run.read(chunk.index, "weights")
+            weights = run.read(chunk.number, "weights")
             return {name: array[place[0]] for name, array in weights.items()}
     raise FolderRefused(f"{run.path}: has no model {model}")
 
@@ -156,4 +158,3 @@ def _manifest(experiment: Experiment, plan: Plan, machine: Machine) -> dict[str,
 def default_path(runs_dir: Path, experiment: Experiment) -> Path:
     """Return where a run goes when nobody says otherwise: <runs>/<name>-<hash8>."""
     return runs_dir / f"{experiment.name}-{config.hash8(experiment)}"
-

@@ -54,7 +54,7 @@ def _seed(seed: Array) -> Array:
     return jnp.stack([high, low])
 
 
-def _fold_in(key: Array, data: Array) -> Array:
+def _fold_in(key: Array, data: int) -> Array:
     word = jnp.asarray(data).astype(np.uint32)
     return jnp.stack(threefry_2x32((key[0], key[1]), (jnp.zeros_like(word), word)))
 

@@ -128,7 +128,9 @@ class Run:
     def quarantine(self, index: int) -> Path:
         """Move a damaged chunk out of the way; it will be computed again."""
         folder = self.chunk_folder(index)
-        target = fsio.make_folder(self.path / "quarantine") / f"{folder.name}-{secrets.token_hex(4)}"
+        target = (
+            fsio.make_folder(self.path / "quarantine") / f"{folder.name}-{secrets.token_hex(4)}"
+        )
         fsio.put_folder(folder, target)
         return target
 
@@ -213,7 +215,9 @@ def processor() -> str:
     """Return the processor's name, as the system tells it."""
     with contextlib.suppress(OSError, IndexError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        return next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        )
     return platform.processor()
 
 
@@ -233,5 +237,8 @@ def _git() -> dict[str, Any] | None:
 
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         if ask("ls-files", "--", "runs.py").strip():
-            return {"sha": ask("rev-parse", "HEAD").strip(), "dirty": bool(ask("status", "--porcelain").strip())}
+            return {
+                "sha": ask("rev-parse", "HEAD").strip(),
+                "dirty": bool(ask("status", "--porcelain").strip()),
+            }
     return None

@@ -43,7 +43,7 @@ class Unreadable:
     """Takes the place of a scalar that was refused, so that the rest can be checked too."""
 
 
-class Problems(Exception):  # noqa: N818
+class Problems(Exception):
     """Everything found wrong in one pass; `document` is there if the structure was sound."""
 
     def __init__(self, problems: list[Problem], document: Document | None = None) -> None:
@@ -80,15 +80,23 @@ class _Dumper(yaml.SafeDumper):
         return True
 
     def represent_text(self, data: str) -> yaml.ScalarNode:
-        plain = isinstance(_core(data), str)
-        return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if plain else "'")
+        style = None if _reads_as_text(data) else "'"
+        return self.represent_scalar(CORE + "str", data, style=style)
 
 
 _Dumper.add_representer(str, _Dumper.represent_text)
 
 
+def _reads_as_text(data: str) -> bool:
+    try:
+        return isinstance(_core(data), str)
+    except ValueError:
+        return False
+
+
 def _decoded(text: bytes | str) -> str:
-    if len(text) > MAX_BYTES:
+    size = len(text.encode("utf-8", "replace")) if isinstance(text, str) else len(text)
+    if size > MAX_BYTES:
         _stop(1, 1, (), f"is over the limit of {MAX_BYTES // 1024} KiB")
     if isinstance(text, str):
         return text

@@ -62,6 +62,7 @@ class Interrupted(SpError):
 
 Engine = Callable[..., Iterator[Progress]]
 
+
 def run_chunk(
     run: Run,
     plan: Plan,
@@ -124,13 +125,13 @@ def _begin(work: Work) -> Carry:
 
 def _resume(work: Work) -> Carry | None:
     """Read the state that was kept, if it is there and fits."""
-    kept = work.run.load_partial(work.chunk.index)
+    kept = work.run.load_partial(work.chunk.number)
     if kept is None:
         return None
     step, arrays = kept
     names, tree = _named(jax.eval_shape(lambda: _fresh(work)))
     if any(name not in arrays or arrays[name].shape != leaf.shape for name, leaf in names.items()):
-        work.run.log("partial_refused", chunk=work.chunk.index, step=step)
+        work.run.log("partial_refused", chunk=work.chunk.number, step=step)
         return None
     history = History(work.spec.steps, work.chunk.size)
     history.restore(arrays)
@@ -142,7 +143,7 @@ def _resume(work: Work) -> Carry | None:
 def _keep(work: Work, carry: Carry) -> None:
     names, _ = _named((carry.state, carry.snapshots))
     arrays = {name: np.asarray(leaf) for name, leaf in names.items()}
-    work.run.save_partial(work.chunk.index, carry.step, {**arrays, **carry.history.arrays()})
+    work.run.save_partial(work.chunk.number, carry.step, {**arrays, **carry.history.arrays()})
 
 
 def _named(tree: Any) -> tuple[dict[str, Any], Any]:
@@ -181,19 +182,19 @@ def _commit(work: Work, carry: Carry) -> int:
     diverged = int((finite_steps < spec.steps).sum())
     facts = {"models": work.chunk.n_models, "diverged": diverged, "steps": spec.steps}
     parts = {"weights": weights, "history": history, "metrics": metrics}
-    work.run.commit(work.chunk.index, parts, facts)
+    work.run.commit(work.chunk.number, parts, facts)
     return diverged
 
 
 def pending(run: Run, plan: Plan) -> Iterator[Chunk]:
     """Yield the chunks still to train; a damaged one is moved aside and trained again."""
     for chunk in plan.chunks:
-        if run.is_committed(chunk.index):
-            fault = run.fault(chunk.index)
+        if run.is_committed(chunk.number):
+            fault = run.fault(chunk.number)
             if fault is None:
                 continue
-            moved = run.quarantine(chunk.index)
-            run.log("quarantined", chunk=chunk.index, fault=fault, moved_to=moved.name)
+            moved = run.quarantine(chunk.number)
+            run.log("quarantined", chunk=chunk.number, fault=fault, moved_to=moved.name)
         yield chunk
 
 
@@ -215,14 +216,14 @@ def run_all(
     try:
         for news in engine(todo, work, workers, stopping):
             if news.finished:
-                run.log("committed", chunk=news.chunk.index, diverged=news.diverged)
+                run.log("committed", chunk=news.chunk.number, diverged=news.diverged)
             yield news
     except BaseException as problem:
         state = "stopped" if isinstance(problem, Interrupted) else "failed"
         run.log(state, reason=str(problem).splitlines()[0] if str(problem) else repr(problem))
         run.set_status(state, models=plan.n_models)
         raise
-    diverged = sum(run.done(chunk.index)["diverged"] for chunk in plan.chunks)
+    diverged = sum(run.done(chunk.number)["diverged"] for chunk in plan.chunks)
     tables.write(run, plan)
     run.sweep_up()
     run.log("complete", models=plan.n_models, diverged=diverged)

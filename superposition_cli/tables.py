@@ -85,7 +85,8 @@ def _gather(run: Run, plan: Plan, number: int) -> Columns:
     pieces, models = [], []
     for chunk in plan.chunks:
         if chunk.group == number:
-            pieces.append({k: v for k, v in run.read(chunk.index, "metrics").items() if v.ndim == 1})
+            arrays = run.read(chunk.number, "metrics")
+            pieces.append({name: array for name, array in arrays.items() if array.ndim == 1})
             models.append(plan.models(chunk))
     joined = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     finite_steps, converged = joined.pop("finite_steps"), joined.pop("converged")
@@ -175,4 +176,3 @@ def _text(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     return f"'{value}" if str(value).startswith(FORMULA) else str(value)
-

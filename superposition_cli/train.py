@@ -87,7 +87,8 @@ def step(spec: Spec, knobs: Knobs, key: Array, t: Array, state: State) -> tuple[
     optimizer = OPTIMIZERS[spec.optimizer](knobs, learning_rate(spec, knobs, t))
     updates, opt = optimizer.update(gradient, state.opt, state.params)
     params = jax.tree.map(jnp.add, state.params, updates)
-    finite = jax.tree.reduce(lambda ok, leaf: ok & jnp.isfinite(leaf).all(), params, jnp.isfinite(loss))
+    sound = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]
+    finite = jnp.stack([jnp.isfinite(loss), *sound]).all()
     finite_steps = state.finite_steps + (finite & (state.finite_steps == t))
     return State(params, opt, finite_steps), loss
 
@@ -123,9 +124,7 @@ def start(spec: Spec, knobs: Knobs, keys: Array) -> State:
     return jax.vmap(one)(knobs, keys)
 
 
-@partial(
-    jax.jit, static_argnums=0, donate_argnums=(5, 6), compiler_options=PROGRAM_OPTIONS
-)
+@partial(jax.jit, static_argnums=0, donate_argnums=(5, 6), compiler_options=PROGRAM_OPTIONS)
 def advance(
     spec: Spec,
     steps: Array,
@@ -151,6 +150,7 @@ def advance(
         state, loss = jax.vmap(one, in_axes=(0, 0, None, 0))(knobs, data_keys, t, state)
         return (state, kept), loss
 
+    loss: Array
     (state, snapshots), loss = jax.lax.scan(body, (state, snapshots), (steps, slots))
     return Segment(state, loss, snapshots)
 

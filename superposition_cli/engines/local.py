@@ -21,31 +21,36 @@ def local(
 
     The first failure stops the other workers at their next segment and is raised here.
     """
-    todo, taking = iter(chunks), threading.Lock()
     news: queue.SimpleQueue[Progress | BaseException | None] = queue.SimpleQueue()
-    failed = threading.Event()
+    todo, taking, failed = iter(chunks), threading.Lock(), threading.Event()
+
+    def take() -> Chunk | None:
+        with taking:
+            return None if failed.is_set() else next(todo, None)
 
     def labour() -> None:
         try:
-            while not failed.is_set():
-                with taking:
-                    chunk = next(todo, None)
-                if chunk is None:
-                    break
+            while (chunk := take()) is not None:
                 work(chunk, news.put, lambda: failed.is_set() or stopping())
         except BaseException as problem:
             failed.set()
             news.put(problem)
         news.put(None)
 
-    threads = [threading.Thread(target=labour, daemon=True) for _ in range(workers)]
-    for thread in threads:
-        thread.start()
-    running, problems = workers, []
-    while running:
+    for _ in range(workers):
+        threading.Thread(target=labour, daemon=True).start()
+    yield from _until_all_end(news, workers)
+
+
+def _until_all_end(
+    news: "queue.SimpleQueue[Progress | BaseException | None]", workers: int
+) -> Iterator[Progress]:
+    """Yield news until every worker has ended; then raise the first failure, if any."""
+    problems = []
+    while workers:
         item = news.get()
         if item is None:
-            running -= 1
+            workers -= 1
         elif isinstance(item, BaseException):
             problems.append(item)
         else:

@@ -26,8 +26,8 @@ class Tally:
     def add(self, news: News) -> None:
         """Take in one piece of news; the first of a chunk says where it was taken up."""
         self.steps += news.model_steps
-        if news.chunk.index not in self.seen:
-            self.seen.add(news.chunk.index)
+        if news.chunk.number not in self.seen:
+            self.seen.add(news.chunk.number)
             self.resumed += news.model_steps
         if news.finished:
             self.done += news.chunk.n_models

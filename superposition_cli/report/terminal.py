@@ -12,6 +12,15 @@ from rich.text import Text
 
 from superposition_cli.launch import Estimate
 
+HEADINGS = {
+    "data.feature_probability": "p",
+    "feature_probability": "p",
+    "loss_normalised": "loss/null",
+    "n_represented": "represented",
+    "dims_per_feature": "D*",
+    "sum_dimensionality": "sum D_i",
+    "not_converged": "still falling",
+}
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -22,7 +31,7 @@ def clean(text: str) -> Text:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numeric: bool = True) -> Table:
     """Return a plain table whose columns after the first are right-aligned numbers."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="bold")
     body = [list(row) for row in rows]
     for index, name in enumerate(columns):
         figures = numeric and all(_is_figure(row[index]) for row in body)
@@ -33,7 +42,10 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numeric: bool =
 
 
 def _is_figure(text: str) -> bool:
-    return not text or text.replace(".", "").replace("-", "").replace("e", "").replace("%", "").isdigit()
+    return (
+        not text
+        or text.replace(".", "").replace("-", "").replace("e", "").replace("%", "").isdigit()
+    )
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -81,7 +93,7 @@ def size(count: float) -> str:
 
 def cells_table(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> Table:
     """Show chosen columns of a run's cells."""
-    names = [name.removeprefix("data.").removeprefix("train.").removeprefix("model.") for name in columns]
+    names = [HEADINGS.get(name, name.split(".", 1)[-1]) for name in columns]
     return table(names, [[short(row.get(name, "")) for name in columns] for row in rows])
 
 

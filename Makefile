@@ -1,0 +1,32 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.installed
+
+.PHONY: demo test lint verify bench clean
+
+demo: $(READY)  ## install, train the introductory sweep, look at it
+	RUN=$$($(BIN)/sp sweep configs/intro.yaml) && $(BIN)/sp show "$$RUN" && echo "run folder: $$RUN"
+
+test: $(READY) lint  ## style, types and tests, under ten minutes on two cores
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+verify: $(READY)  ## the tests that train for minutes
+	$(BIN)/python -m pytest -m slow
+
+bench: $(READY)  ## models x steps per second on this machine
+	$(BIN)/sp bench
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed (make PYTHON=...)" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,133 @@
+"""Settings: defaults, ranges, and what data and model demand of each other."""
+
+import pytest
+from config_texts import BASE, data, load, problems
+
+from superposition_cli import config
+
+
+def test_defaults():
+    experiment = load()
+    train = experiment.train
+    assert experiment.seed == 0
+    assert experiment.model.kind == "relu_output"
+    assert experiment.metrics == ("feature_norms", "feature_dimensionality")
+    assert (experiment.analyses, experiment.expect, experiment.cost) == ((), (), "fast")
+    assert (train.optimizer, train.learning_rate, train.weight_decay) == ("adamw", 1e-3, 1e-2)
+    assert (train.steps, train.batch_size, train.restarts) == (10_000, 1024, 1)
+    assert (train.momentum, train.second_moment, train.epsilon) == (0.9, 0.999, 1e-8)
+    assert (train.eval_samples, train.snapshots, train.dtype) == (131_072, 20, "float32")
+    assert (experiment.sweep, experiment.axes, experiment.n_cells) == (None, (), 1)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "decay", "momentum"), [("adamw", 0.01, 0.9), ("adam", 0, 0.9), ("sgd", 0, 0)]
+)
+def test_defaults_follow_the_optimizer(optimizer, decay, momentum):
+    experiment = load(BASE, f"train.optimizer={optimizer}")
+    assert config.resolved(experiment)["train"]["weight_decay"] == decay
+    assert experiment.train.momentum == momentum
+    assert load().at({"train.optimizer": optimizer}).train.weight_decay == decay
+
+
+def test_alias_of_the_model():
+    assert load(BASE, "model.kind=linear_hidden").model.kind == "relu_output"
+    assert config.hash8(load(BASE, "model.kind=linear_hidden")) == config.hash8(load())
+
+
+def test_sections_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        load().train.steps = 3
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "name=-x",
+        "name=" + "x" * 101,
+        "name=a/b",
+        "name='a\n'",
+        "seed=-1",
+        "seed=4294967296",
+        "seed=1.0",
+        "seed=true",
+        "model.n_features=0",
+        "model.n_features=100001",
+        "model.n_hidden=0",
+        "data.feature_probability=0",
+        "data.feature_probability=1.1",
+        "data.sparsity=1",
+        "data.sparsity=-0.1",
+        "data.importance=-1",
+        "data.importance={inverse_variance: false}",
+        "data.feature_probability={inverse_variance: true}",
+        "data.low=1",
+        "data.target=square",
+        "train.objective=population",
+        "train.learning_rate=0",
+        "train.learning_rate='1e-3'",
+        "train.learning_rate=true",
+        "train.weight_decay=-1",
+        "train.momentum=1",
+        "train.steps=0",
+        "train.steps=100000001",
+        "train.batch_size=1048577",
+        "train.restarts=1000001",
+        "train.select=worst",
+        "train.snapshots=1001",
+        "train.init=notebook_stacked",
+        "train.init_instances=3",
+        "train.eval_samples=16777217",
+        "train.dtype=float16",
+        "cost=cheap",
+        "sweep={parameters: {}}",
+        "data.sets=[[0, 1, 2]]",
+        "data.kind=correlated",
+        "data.kind=one_hot",
+    ],
+)
+def test_out_of_range(override):
+    found = problems(BASE, override)
+    assert len(found) == 1
+    indirect = ("data.kind=correlated", "data.kind=one_hot", "train.init=notebook_stacked")
+    assert found[0].startswith("--set " if override not in indirect else "f.yaml:")
+
+
+def test_whole_numbers_do_for_floats():
+    assert load(BASE, "train.learning_rate=1").train.learning_rate == 1.0
+
+
+def test_marginals():
+    assert load(data("{kind: one_hot}")).base.marginal() == (1 / 3,) * 3
+    sets = "sets: [[0, 1], [2]], feature_probability: [0.4, 0.4, 0.2]"
+    assert load(data(f"{{kind: correlated, {sets}}}")).base.marginal() == (0.4, 0.4, 0.2)
+    paper = load(data(f"{{kind: anticorrelated, {sets}}}")).base
+    assert paper.marginal() == (0.2, 0.2, 0.2)
+    assert paper.feature_probability() == (0.4, 0.4, 0.2)
+    arena = data(f"{{kind: anticorrelated, {sets}, anticorrelated_marginal: arena}}")
+    assert load(arena).base.marginal() == (0.4, 0.4, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("written", "part"),
+    [
+        ("sets: [[0, 1]], sparsity: 0.5", "feature 2 is in no set"),
+        ("sets: [[0, 1], [1, 2]], sparsity: 0.5", "feature 1 is there twice"),
+        ("sets: [[0, 1], [2, 3]], sparsity: 0.5", "names feature 3"),
+        ("sets: [[0, 1, 2], []], sparsity: 0.5", "at least 1"),
+        ("sets: [[0, 1, 2.0]], sparsity: 0.5", "whole number"),
+        ("sets: [[0, 1], [2]], sparsity: [0.1, 0.2, 0.3]", "equal within the set [0, 1]"),
+        ("sets: [[0, 1, 2]], sparsity: 0.5, anticorrelated_marginal: arena", "exceeds 1"),
+        (
+            "sets: [[0, 1], [1, 5]], sparsity: 0.5, importance: {inverse_variance: true}",
+            "feature 5",
+        ),
+    ],
+)
+def test_wrong_sets(written, part):
+    assert part in problems(data(f"{{kind: anticorrelated, {written}}}"))[0]
+
+
+def test_stacked_initialisation():
+    text = BASE + "train: {init: notebook_stacked, init_instances: 5}\n"
+    assert load(text).train.init_instances == 5
