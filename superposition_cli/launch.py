@@ -5,14 +5,10 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import yaml
-
-from superposition_cli import config, devices, fsio, grid
+from superposition_cli import config, devices, fsio, grid, strict_yaml
 from superposition_cli.config import Experiment
 from superposition_cli.devices import Machine
 from superposition_cli.errors import FolderRefused, OutOfResources
-from superposition_cli.fsio import Arrays
 from superposition_cli.grid import Plan
 from superposition_cli.history import LOSS_STEPS
 from superposition_cli.runs import Run, now
@@ -75,7 +71,7 @@ def open_run(
     need, free = estimate(plan, machine).bytes_disk, fsio.free_bytes(path.absolute())
     if need > free:
         raise OutOfResources(f"{path}: needs about {need:,} bytes, {free:,} are free")
-    resolved = yaml.safe_dump(config.resolved(experiment), sort_keys=False, allow_unicode=True)
+    resolved = strict_yaml.dumps(config.resolved(experiment))
     files = {"config.yaml": source.read_text(encoding="utf-8"), "config.resolved.yaml": resolved}
     return Run.create(path, _manifest(experiment, plan, machine), files), plan
 
@@ -99,16 +95,6 @@ def load(path: Path) -> tuple[Run, Plan]:
     except (OSError, UnicodeDecodeError) as problem:
         raise FolderRefused(f"{path}: config.resolved.yaml is unreadable ({problem})") from problem
     return reopen(config.loads(text, str(path / "config.resolved.yaml")), run)
-
-
-def weights_of(run: Run, plan: Plan, model: int) -> Arrays:
-    """Return the parameters of one finished model, by its number."""
-    for chunk in plan.chunks:
-        place = np.flatnonzero(plan.models(chunk) == model)
-        if len(place):
-            weights = run.read(chunk.number, "weights")
-            return {name: array[place[0]] for name, array in weights.items()}
-    raise FolderRefused(f"{run.path}: has no model {model}")
 
 
 def differences(known: Any, asked: Any, at: str = "") -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from rich.console import Group, RenderableType
 
-from superposition_cli import geometry, launch
+from superposition_cli import geometry, launch, results
 from superposition_cli.grid import Plan
 from superposition_cli.report import terminal
 from superposition_cli.runs import Run
@@ -38,9 +38,9 @@ def read(path: Path, limit: int | None) -> Content:
     return Content(run, plan, rows, len(every))
 
 
-def structure(run: Run, plan: Plan, model: int) -> str:
+def structure(run: Run, plan: Plan, number: int) -> str:
     """Say in words what the embedding of one model consists of."""
-    return geometry.describe(launch.weights_of(run, plan, model)["W"])
+    return geometry.describe(results.model(run, plan, number)["W"])
 
 
 def as_table(content: Content, columns: Sequence[str] = ()) -> RenderableType:

@@ -1,0 +1,140 @@
+"""A finished run as arrays: tables, weights, history and metrics, in the order of the models.
+
+import superposition_cli
+run = superposition_cli.load("runs/intro-75921ba4")
+run.cells["loss_normalised"]; run.weights["W"].shape
+"""
+
+import csv
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from superposition_cli import launch
+from superposition_cli.errors import FolderRefused
+from superposition_cli.fsio import Arrays
+from superposition_cli.grid import Plan
+from superposition_cli.runs import Run
+
+MODEL_AXIS = {"snapshot_": 1}  # where arrays of this kind keep their models; else 0
+
+
+def model(run: Run, plan: Plan, number: int) -> Arrays:
+    """Return the parameters of one finished model, by its number."""
+    for chunk in plan.chunks:
+        place = np.flatnonzero(plan.models(chunk) == number)
+        if len(place):
+            weights = run.read(chunk.number, "weights")
+            return {name: array[place[0]] for name, array in weights.items()}
+    raise FolderRefused(f"{run.path}: has no model {number}")
+
+
+def column(texts: list[str]) -> np.ndarray:
+    """Return a column of a table as numbers where all of it is numbers, else as text.
+
+    Whole numbers become int64, others float64 with NaN for an empty cell; true and false
+    become booleans.
+    """
+    if set(texts) <= {"true", "false"}:
+        return np.array([text == "true" for text in texts])
+    try:
+        if all(text.lstrip("-").isdigit() for text in texts):
+            return np.array([int(text) for text in texts])
+        return np.array([float(text) if text else np.nan for text in texts])
+    except ValueError:
+        return np.array(texts)
+
+
+class Results:
+    """A finished run, read as it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.run, self.plan = launch.load(path)
+        missing = [c.number for c in self.plan.chunks if not self.run.is_committed(c.number)]
+        if missing:
+            raise FolderRefused(f"{path}: {len(missing)} of its chunks are still to be trained")
+
+    def __repr__(self) -> str:
+        return f"Results({str(self.run.path)!r}, {self.plan.n_models} models)"
+
+    @cached_property
+    def summary(self) -> dict[str, np.ndarray]:
+        """One entry per column of summary.csv, each with one value per model."""
+        return self._table("summary.csv")
+
+    @cached_property
+    def cells(self) -> dict[str, np.ndarray]:
+        """One entry per column of cells.csv, each with one value per cell."""
+        return self._table("cells.csv")
+
+    @cached_property
+    def weights(self) -> Arrays:
+        """The parameters of all models: W [N, n, m], b [N, n], for abs also U [N, n, m]."""
+        return self._joined("weights")
+
+    @cached_property
+    def history(self) -> Arrays:
+        """loss [N, H] at loss_step [H]; snapshot_W [S, N, n, m] ... at snapshot_step [S]."""
+        return self._joined("history")
+
+    @cached_property
+    def metrics(self) -> Arrays:
+        """Every metric of every model, the model axis first."""
+        return self._joined("metrics")
+
+    def model(self, number: int) -> Arrays:
+        """Return the parameters of one model, by its number in summary.csv."""
+        return model(self.run, self.plan, number)
+
+    def to_pandas(self) -> Any:
+        """Return summary.csv as a pandas DataFrame (needs the `analysis` extra)."""
+        import pandas
+
+        return pandas.DataFrame(self.summary)
+
+    def to_xarray(self) -> Any:
+        """Return scalar results over the sweep's axes and `restart` (the `analysis` extra).
+
+        Axes that vary together (zip) share one dimension, named by the first of them.
+        """
+        import xarray
+
+        axes = self.plan.experiment.axes
+        shape = (*(axis.length for axis in axes), self.plan.restarts)
+        dims = (*(axis.names[0] for axis in axes), "restart")
+        coords: dict[str, Any] = {"restart": np.arange(self.plan.restarts)}
+        for axis in axes:
+            for index, name in enumerate(axis.names):
+                values = [axis.item(i)[index] for i in range(axis.length)]
+                simple = all(isinstance(value, int | float | str) for value in values)
+                coords[name] = (axis.names[0], values if simple else list(map(str, values)))
+        skip = {"model", "cell", "restart", *coords}
+        arrays = {k: (dims, v.reshape(shape)) for k, v in self.summary.items() if k not in skip}
+        return xarray.Dataset(arrays, coords)
+
+    def _table(self, name: str) -> dict[str, np.ndarray]:
+        with (self.run.path / name).open(newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file)
+        return {
+            key: column(list(texts))
+            for key, texts in zip(header, zip(*rows, strict=True), strict=True)
+        }
+
+    def _joined(self, part: str) -> Arrays:
+        """Join one part of all chunks and put its models in the order of their numbers."""
+        chunks = [self.run.read(chunk.number, part) for chunk in self.plan.chunks]
+        order = np.argsort(np.concatenate([self.plan.models(c) for c in self.plan.chunks]))
+        joined = {}
+        for name, first in chunks[0].items():
+            pieces = [chunk[name] for chunk in chunks if name in chunk]
+            if name in ("loss_step", "snapshot_step"):
+                joined[name] = first
+                continue
+            axis = next((at for start, at in MODEL_AXIS.items() if name.startswith(start)), 0)
+            shapes = {(*one.shape[:axis], *one.shape[axis + 1 :]) for one in pieces}
+            if len(shapes) > 1 or len(pieces) < len(chunks):
+                raise ValueError(f"{name} differs in shape between models; use .model(number)")
+            joined[name] = np.take(np.concatenate(pieces, axis), order, axis)
+        return joined
