@@ -146,5 +146,5 @@ def describe(W: ArrayLike) -> str:
         return "nothing represented"
     words = [f"{count} {_plural(label, count)}" for label, count in labels.items()]
     gaps = angles_2d(W) if W.shape[1] == 2 else np.zeros(0)
-    span = f" (gaps {gaps[0]:.0f}-{gaps[-1]:.0f} deg)" if len(gaps) > 2 else ""
+    span = f" ({gaps[0]:.0f}-{gaps[-1]:.0f} deg)" if len(gaps) > 2 else ""
     return ", ".join(words) + span

@@ -14,7 +14,7 @@ from superposition_cli.report import terminal
 from superposition_cli.runs import Run
 
 SCHEMA_VERSION = 1
-VALUES = ("loss_normalised", "n_represented", "dims_per_feature", "sum_dimensionality")
+VALUES = ("loss_normalised", "n_represented", "dims_per_feature")
 
 
 class Content(NamedTuple):
