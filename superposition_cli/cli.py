@@ -8,9 +8,6 @@ import json
 import os
 import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,7 +61,7 @@ def console(stderr: bool = False) -> Console:
 
 def tell(text: str) -> None:
     """Say something to the person on stderr."""
-    console(stderr=True).print(text, markup=False)
+    console(stderr=True).print(text, markup=False, soft_wrap=True)
 
 
 def give_json(content: Any) -> None:
@@ -151,60 +148,16 @@ def _train(run: Any, plan: Any, workers: int, quiet: bool) -> int:
     from superposition_cli import sweep
     from superposition_cli.engines.local import local
     from superposition_cli.report import progress
+    from superposition_cli.stopping import stoppable
 
-    with run.locked(), _stoppable() as stopping, progress.shown(console(True), plan, quiet) as show:
+    with (
+        run.locked(),
+        stoppable(tell) as stopping,
+        progress.shown(console(True), plan, quiet) as show,
+    ):
         for news in sweep.run_all(run, plan, local, workers, stopping.is_set):
             show(news)
     return run.status().get("diverged", 0)
-
-
-class Stopped(SpError):
-    """A signal asked to stop; the state has been kept."""
-
-
-@contextmanager
-def _stoppable() -> Iterator[threading.Event]:
-    """Turn the first signal into a request to stop and the second into an exit at once."""
-    asked = threading.Event()
-    received: list[int] = []
-
-    def handle(number: int, _: Any) -> None:
-        if received:
-            os._exit(128 + number)
-        received.append(number)
-        asked.set()
-        tell("stopping: the state is being kept; once more to quit at once")
-
-    names = [
-        getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-    ]
-    before = {number: signal.signal(number, handle) for number in names}
-    try:
-        yield asked
-    except SpError as problem:
-        if not received:
-            raise
-        stopped = Stopped(str(problem))
-        stopped.exit_code = 128 + received[0]
-        raise stopped from problem
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _find_run(name: str, runs_dir: Path) -> Path:
-    """Return the folder of a run: a path, a name under the runs folder, or its beginning."""
-    from superposition_cli import runs
-
-    for path in (Path(name), runs_dir / name):
-        if (path / "run.json").is_file():
-            return path
-    found = [path for path in runs.find(runs_dir) if path.name.startswith(name)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise InvalidInput(f"{name}: which one? {', '.join(path.name for path in found)}")
-    raise InvalidInput(f"{name}: no such run here or under {runs_dir}; `sp list` names the runs")
 
 
 @app.command()
@@ -218,8 +171,9 @@ def show(
 ) -> None:
     """Show one run: a row per cell, with the values of the selected models."""
     from superposition_cli.report import show as view
+    from superposition_cli.runs import locate
 
-    content = view.read(_find_run(run, runs_dir), None if as_json or as_csv else limit)
+    content = view.read(locate(run, runs_dir), None if as_json or as_csv else limit)
     if as_json:
         give_json(view.as_json(content))
     elif as_csv:
@@ -231,7 +185,7 @@ def show(
 @app.command("list")
 def list_(
     what: Annotated[
-        str, typer.Argument(help="runs, configs, models, data, targets, metrics.")
+        str, typer.Argument(help="runs, configs, models, data, optimizers, schedules, metrics.")
     ] = "runs",
     runs_dir: RunsDir = Runs,
     as_json: AsJson = False,
@@ -304,6 +258,7 @@ def bench(
 def main() -> None:
     """Run the command line and end the process with the right exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    signal.signal(signal.SIGINT, lambda number, _: sys.exit(128 + number))
     try:
         app(standalone_mode=True)
     except SpError as problem:

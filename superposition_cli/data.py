@@ -84,7 +84,7 @@ def draw_anticorrelated(spec: Spec, knobs: Knobs, key: Array, batch: int) -> Arr
     u <= P decides activity, floor(k u/P) the member and frac(k u/P) the magnitude. The
     magnitude keeps 24 - log2(k) bits in float32. Source: Elhage et al. 2022.
     """
-    sets = _sets(spec)
+    sets = sets(spec)
     place, size = _place_in_set(sets), _size_of_set(sets)
     p = _set_probability(spec, knobs)[:, None]
     u = rng.uniform(key, (len(sets), batch), p.dtype)[_set_of_feature(sets)]
@@ -94,7 +94,7 @@ def draw_anticorrelated(spec: Spec, knobs: Knobs, key: Array, batch: int) -> Arr
     return jnp.where((u <= p) & (member == place[:, None]), magnitude, 0)
 
 
-def _sets(spec: Spec) -> tuple[tuple[int, ...], ...]:
+def sets(spec: Spec) -> tuple[tuple[int, ...], ...]:
     """One-hot data is one anticorrelated set of all features that is always active."""
     return (tuple(range(spec.n_features)),) if spec.data == "one_hot" else spec.sets
 
@@ -107,22 +107,22 @@ def _set_probability(spec: Spec, knobs: Knobs) -> Array:
     return p * _size_of_set(spec.sets) if spec.anticorrelated_marginal == "arena" else p
 
 
-def _set_of_feature(sets: tuple[tuple[int, ...], ...]) -> np.ndarray:
+def _set_of_feature(groups: tuple[tuple[int, ...], ...]) -> np.ndarray:
     features = sorted((feature, index) for index, members in enumerate(sets) for feature in members)
     return np.array([index for _, index in features])
 
 
-def _place_in_set(sets: tuple[tuple[int, ...], ...]) -> np.ndarray:
+def _place_in_set(groups: tuple[tuple[int, ...], ...]) -> np.ndarray:
     features = sorted((feature, place) for members in sets for place, feature in enumerate(members))
     return np.array([place for _, place in features], np.float32)
 
 
-def _size_of_set(sets: tuple[tuple[int, ...], ...]) -> np.ndarray:
+def _size_of_set(groups: tuple[tuple[int, ...], ...]) -> np.ndarray:
     return np.array([len(sets[index]) for index in _set_of_feature(sets)], np.float32)
 
 
 def _same_set(spec: Spec) -> np.ndarray:
-    owner = _set_of_feature(_sets(spec))
+    owner = _set_of_feature(sets(spec))
     return owner[:, None] == owner[None, :]
 
 
@@ -131,7 +131,7 @@ def _own_probability(spec: Spec, knobs: Knobs) -> Array:
 
 
 def _anticorrelated_marginal(spec: Spec, knobs: Knobs) -> Array:
-    return _set_probability(spec, knobs) / _size_of_set(_sets(spec))
+    return _set_probability(spec, knobs) / _size_of_set(sets(spec))
 
 
 def _joint_independent(spec: Spec, knobs: Knobs) -> Array:

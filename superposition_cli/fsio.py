@@ -83,7 +83,7 @@ def read_json(path: Path) -> Any:
 
 def write_arrays(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> None:
     """Put named arrays at `path` in the safetensors format, with text about them."""
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     write_bytes(path, save_tensors(contiguous, dict(metadata)))
 
 
@@ -96,9 +96,12 @@ def read_arrays(path: Path) -> Arrays:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add one line to a log; a torn last line is a reader's to skip."""
-    with storage(path), path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
+    """Add one line to a log; a torn last line is ended first, for a reader to skip."""
+    with storage(path), path.open("a+b") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read(1) == b"\n" else f"\n{line}"
+        file.write(f"{line}\n".encode())
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """From a configuration to an opened run folder: plan, estimate, create or find again."""
 
+import contextlib
 import dataclasses
 import json
 from pathlib import Path
@@ -64,15 +65,17 @@ def open_run(
     `OutOfResources` when the disk has no room for the results.
     """
     if fresh and path.exists():
-        fsio.put_folder(path, _aside(path))
+        _make_room(path)
     if (path / "run.json").is_file() or path.is_symlink():
         return reopen(experiment, Run.open(path))
+    if path.is_dir() and any(path.iterdir()) and not (path / "chunks").is_dir():
+        raise FolderRefused(f"{path}: holds files that are not of a run")
     plan = make_plan(experiment, machine, max_models)
     need, free = estimate(plan, machine).bytes_disk, fsio.free_bytes(path.absolute())
     if need > free:
         raise OutOfResources(f"{path}: needs about {need:,} bytes, {free:,} are free")
     resolved = strict_yaml.dumps(config.resolved(experiment))
-    files = {"config.yaml": source.read_text(encoding="utf-8"), "config.resolved.yaml": resolved}
+    files = {"config.yaml": source.read_bytes().decode(), "config.resolved.yaml": resolved}
     return Run.create(path, _manifest(experiment, plan, machine), files), plan
 
 
@@ -105,6 +108,12 @@ def differences(known: Any, asked: Any, at: str = "") -> list[str]:
         return [line for lines in found for line in lines]
     shown = (json.dumps(value) if value is not None else "default" for value in (known, asked))
     return [] if known == asked else [f"{at}: {' -> '.join(shown)}"]
+
+
+def _make_room(path: Path) -> None:
+    """Move a folder aside, unless a process is at work in it."""
+    with Run(path, {}).locked() if path.is_dir() else contextlib.nullcontext():
+        fsio.put_folder(path, _aside(path))
 
 
 def _aside(path: Path) -> Path:

@@ -3,14 +3,20 @@
 The loss is everywhere the paper's: L = E sum_i I_i (y_i - y'_i)^2, the sum over features
 of importance times squared error, in expectation over inputs, for one model.
 Source: Elhage et al. 2022.
+
+    sampled       a fresh batch at every step
+    population    the expectation itself: closed forms for up to two active features,
+                  quadrature over activity patterns beyond; for few features
+    exact_sparse  the expectation over inputs with at most `order` active features
 """
 
 from collections.abc import Callable
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from superposition_cli import data, models, theory
+from superposition_cli import data, expansion, models, patterns, theory
 from superposition_cli.spec import Knobs, Params, Spec
 
 Objective = Callable[[Spec, Knobs, Array, Params], Array]
@@ -18,8 +24,13 @@ Objective = Callable[[Spec, Knobs, Array, Params], Array]
 
 def batch_loss(spec: Spec, knobs: Knobs, params: Params, x: Array) -> Array:
     """Return the loss on a batch x [n, B]: mean over B of sum_i I_i (y_i - y'_i)^2."""
+    return jnp.sum(_errors(spec, knobs, params, x)) / x.shape[1]
+
+
+def _errors(spec: Spec, knobs: Knobs, params: Params, x: Array) -> Array:
+    """Importance times squared error, [n, B]."""
     error = data.TARGETS[spec.target].answer(x) - models.MODELS[spec.model].apply(params, x)
-    return jnp.sum(knobs.importance[:, None] * error**2) / x.shape[1]
+    return knobs.importance[:, None] * error**2
 
 
 def sampled(spec: Spec, knobs: Knobs, key: Array, params: Params) -> Array:
@@ -28,9 +39,92 @@ def sampled(spec: Spec, knobs: Knobs, key: Array, params: Params) -> Array:
     return batch_loss(spec, knobs, params, x)
 
 
+def population(spec: Spec, knobs: Knobs, key: Array, params: Params) -> Array:
+    """Return the expected loss over all inputs; nothing is drawn and the key is not used."""
+    return expected_loss(spec, knobs, params)
+
+
+def expected_loss(spec: Spec, knobs: Knobs, params: Params, finer: int = 0) -> Array:
+    """Return the expected loss, without sampling.
+
+    Linear models: the closed form. Else sum over activity patterns of their probability
+    times their loss: closed forms for up to two active features where the model is
+    `relu_output` and magnitudes begin at zero, Gauss-Legendre nodes otherwise (`finer` adds
+    nodes per axis). Raises `ValueError` where `has_expected_loss` is false.
+    """
+    if _is_linear(spec):
+        mean, covariance = data.moments(spec, knobs)
+        return theory.linear_loss(params["W"], params["b"], knobs.importance, mean, covariance)
+    chance = patterns.probability(spec, knobs)
+    if not _has_closed_forms(spec):
+        return _quadrature(spec, knobs, params, chance, 0, finer)
+    few = _few_active(spec, knobs, params, chance)
+    return few + _quadrature(spec, knobs, params, chance, 3, finer)
+
+
+def has_expected_loss(spec: Spec) -> bool:
+    """Say whether the expected loss can be computed without sampling."""
+    return _is_linear(spec) or spec.n_features <= patterns.MAX_FEATURES
+
+
+def _is_linear(spec: Spec) -> bool:
+    return spec.model == "linear" and spec.target == "identity"
+
+
+def _has_closed_forms(spec: Spec) -> bool:
+    return spec.model == "relu_output" and spec.target == "identity" and spec.zero_based
+
+
+def _few_active(spec: Spec, knobs: Knobs, params: Params, chance: Array) -> Array:
+    """The share of patterns with at most two active features, magnitudes in U[0, high].
+
+    In units of `high` magnitudes are U[0, 1] and the bias is b / high.
+    """
+    W, b, importance = params["W"], params["b"] / knobs.high, knobs.importance
+    active = patterns.patterns(spec)
+    count = active.sum(1)
+    one = np.flatnonzero(count == 1)
+    feature = active[one].argmax(1)
+    singles = expansion.single_deficits(W, b, importance)
+    singles += expansion.single_interference(W, b, importance)
+    total = jnp.sum(chance[one] * singles[feature])
+    total += jnp.sum(chance[count == 0]) * expansion.silent_loss(b, importance)
+    two = np.flatnonzero(count == 2)
+    if len(two):
+        j, k = np.triu_indices(spec.n_features, 1)
+        pair = [np.flatnonzero(active[i][j] & active[i][k])[0] for i in two]
+        total += jnp.sum(chance[two] * expansion.pair_losses(W, b, importance)[np.array(pair)])
+    return total * knobs.high**2
+
+
+def _quadrature(
+    spec: Spec, knobs: Knobs, params: Params, chance: Array, fewest: int, finer: int
+) -> Array:
+    """The share of patterns with at least `fewest` active features, by their nodes."""
+    nodes = patterns.nodes(spec, fewest, finer)
+    if not len(nodes.weight):
+        return jnp.zeros((), chance.dtype)
+    magnitude = knobs.low + (knobs.high - knobs.low) * nodes.magnitude.astype(chance.dtype)
+    errors = _errors(spec, knobs, params, jnp.where(nodes.active, magnitude, 0))
+    return jnp.sum(chance[nodes.pattern] * nodes.weight.astype(chance.dtype) * errors.sum(0))
+
+
+def exact_sparse(spec: Spec, knobs: Knobs, key: Array, params: Params) -> Array:
+    """Return the part of the expected loss with at most `spec.order` active features.
+
+    For independent features, n p << 1 and `relu_output`; nothing is drawn.
+    """
+    scaled = (params["W"], params["b"] / knobs.high, knobs.importance, knobs.feature_probability)
+    return expansion.expansion(*scaled, order=spec.order) * knobs.high**2
+
+
 def null_loss(spec: Spec, knobs: Knobs) -> Array:
     """Return the loss of answering the mean: sum_i I_i var(y_i)."""
     return theory.null_loss(knobs.importance, jnp.diagonal(data.moments(spec, knobs).covariance))
 
 
-OBJECTIVES: dict[str, Objective] = {"sampled": sampled}
+OBJECTIVES: dict[str, Objective] = {
+    "sampled": sampled,
+    "population": population,
+    "exact_sparse": exact_sparse,
+}

@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import platform
-import re
 import secrets
 import socket
 import subprocess
@@ -21,11 +20,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from superposition_cli import fsio
-from superposition_cli.errors import FolderRefused
+from superposition_cli.errors import FolderRefused, InvalidInput
 from superposition_cli.fsio import Arrays
 
 SCHEMA_VERSION = 1
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 PARTS = ("weights", "history", "metrics")
 PACKAGES = ("superposition-cli", "jax", "jaxlib", "optax", "numpy", "safetensors")
 
@@ -116,11 +114,11 @@ class Run:
         """Say what is wrong with an acknowledged chunk, or None when it is sound."""
         folder = self.chunk_folder(index)
         try:
-            sums = self.done(index)["sha256"]
-            files = {name: folder / name for name in sums if Path(name).name == name}
-            if sorted(files) != sorted(f"{part}.safetensors" for part in PARTS):
-                return "done.json lists other files"
-            bad = [name for name, file in files.items() if fsio.sha256(file) != sums[name]]
+            done = self.done(index)
+            sums, files = done["sha256"], sorted(f"{part}.safetensors" for part in PARTS)
+            if sorted(sums) != files or not isinstance(done["diverged"], int):
+                return "done.json says something else"
+            bad = [name for name in files if fsio.sha256(folder / name) != sums[name]]
         except (FolderRefused, KeyError, TypeError, OSError) as problem:
             return f"unreadable ({problem})"
         return f"checksum of {', '.join(bad)} does not match" if bad else None
@@ -171,10 +169,11 @@ class Run:
 
     def status(self) -> dict[str, Any]:
         """Return status.json, or what can be said without it."""
-        try:
-            return fsio.read_json(self.path / "status.json")
-        except FolderRefused:
-            return {"schema_version": SCHEMA_VERSION, "state": "unknown"}
+        with contextlib.suppress(FolderRefused):
+            status = fsio.read_json(self.path / "status.json")
+            if isinstance(status, dict):
+                return status
+        return {"schema_version": SCHEMA_VERSION, "state": "unknown"}
 
     def log(self, event: str, **facts: Any) -> None:
         """Add a line to events.jsonl and to log.txt."""
@@ -195,6 +194,21 @@ def find(runs_dir: Path) -> Iterator[Path]:
         for path in sorted(runs_dir.iterdir()):
             if (path / "run.json").is_file() and not path.is_symlink():
                 yield path
+
+
+def locate(name: str, runs_dir: Path) -> Path:
+    """Return the run folder a person means: a path, a name under `runs_dir`, its beginning."""
+    for path in (Path(name), runs_dir / name):
+        if (path / "run.json").is_file():
+            return path
+    there = list(find(runs_dir))
+    named = [path for path in there if path.name.rpartition("-")[0] == name]
+    found = named or [path for path in there if path.name.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InvalidInput(f"{name}: which one? {', '.join(path.name for path in found)}")
+    raise InvalidInput(f"{name}: no such run here or under {runs_dir}; `sp list` names the runs")
 
 
 def environment() -> dict[str, Any]:

@@ -189,7 +189,7 @@ def _commit(work: Work, carry: Carry) -> int:
 def pending(run: Run, plan: Plan) -> Iterator[Chunk]:
     """Yield the chunks still to train; a damaged one is moved aside and trained again."""
     for chunk in plan.chunks:
-        if run.is_committed(chunk.number):
+        if run.chunk_folder(chunk.number).exists():
             fault = run.fault(chunk.number)
             if fault is None:
                 continue

@@ -34,7 +34,7 @@ def schedule_constant(t: Array, steps: int) -> Array:
 
 def schedule_linear(t: Array, steps: int) -> Array:
     """Return 1 - t/steps."""
-    return 1 - t / steps
+    return 1 - jnp.asarray(t, float) / steps  # int32 / int would be float32 in float64 too
 
 
 def schedule_cosine(t: Array, steps: int) -> Array:

@@ -6,6 +6,7 @@ import inspect
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.console import RenderableType
 
@@ -44,25 +45,27 @@ def as_csv(listed: Rows) -> str:
 def _runs(runs_dir: Path) -> Rows:
     from superposition_cli import runs
 
-    listed = []
-    for path in runs.find(runs_dir):
-        try:
-            run = runs.Run.open(path)
-        except FolderRefused as problem:
-            listed.append({"run": path.name, "state": f"unreadable: {problem}"})
-            continue
+    return [_about_run(path) for path in runs.find(runs_dir)]
+
+
+def _about_run(path: Path) -> dict[str, str]:
+    from superposition_cli import runs
+
+    facts: dict[str, Any] = {}
+    status: dict[str, Any] = {}
+    try:
+        run = runs.Run.open(path)
         status, facts = run.status(), run.manifest
-        listed.append(
-            {
-                "run": path.name,
-                "state": str(status.get("state")),
-                "cells": str(facts["cells"]),
-                "models": str(facts["models"]),
-                "diverged": str(status.get("diverged", "")),
-                "created": str(facts["created"]),
-            }
-        )
-    return listed
+    except FolderRefused as problem:
+        status = {"state": f"unreadable: {problem}"}
+    return {
+        "run": path.name,
+        "state": str(status.get("state", "unknown")),
+        "cells": str(facts.get("cells", "")),
+        "models": str(facts.get("models", "")),
+        "diverged": str(status.get("diverged", "")),
+        "created": str(facts.get("created", "")),
+    }
 
 
 def _configs(_: Path) -> Rows:

@@ -61,7 +61,8 @@ def shown(console: Console, plan: Plan, quiet: bool) -> Iterator[Callable[[News]
     else:
         yield _lines(console, tally)
         if tally.seen:
-            console.print(f"{tally.facts()}, {time.monotonic() - tally.begun:.1f} s", markup=False)
+            taken = time.monotonic() - tally.begun
+            console.print(f"{tally.facts()}, {taken:.1f} s", markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -86,6 +87,6 @@ def _lines(console: Console, tally: Tally) -> Callable[[News], None]:
         tally.add(news)
         if time.monotonic() - last >= EVERY_SECONDS:
             last = time.monotonic()
-            console.print(f"{tally.facts()}, {tally.eta()}", markup=False)
+            console.print(f"{tally.facts()}, {tally.eta()}", markup=False, soft_wrap=True)
 
     return show

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from rich.console import Group, RenderableType
 
 from superposition_cli import geometry, launch, results
+from superposition_cli.complaints import hint
+from superposition_cli.errors import InvalidInput
 from superposition_cli.grid import Plan
 from superposition_cli.report import terminal
 from superposition_cli.runs import Run
@@ -50,6 +52,11 @@ def as_table(content: Content, columns: Sequence[str] = ()) -> RenderableType:
     if not rows:
         return Group(*lines, terminal.clean("no results yet: the run has not been finished"))
     chosen = list(columns) or _columns(content)
+    known = [*rows[0], "structure"]
+    if unknown := [name for name in chosen if name not in known]:
+        raise InvalidInput(
+            f"--columns {unknown[0]}: is not a column" + hint(unknown[0], known) + "; --csv has all"
+        )
     lines.append(terminal.cells_table(rows, chosen))
     if len(rows) < content.total:
         more = content.total - len(rows)

@@ -1,0 +1,14 @@
+"""One question per file: each reads a finished run and returns a finding.
+
+A new analysis is a new file here and one line in `ANALYSES`.
+"""
+
+from collections.abc import Callable
+
+from superposition_cli.analyses.cells import cells
+from superposition_cli.findings import Finding
+from superposition_cli.results import Results
+
+ANALYSES: dict[str, Callable[[Results], Finding]] = {
+    "cells": cells,
+}

@@ -1,0 +1,74 @@
+"""What an analysis found: numbers, rows over cells, arrays; and where it is kept."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from superposition_cli import fsio
+from superposition_cli.errors import InvalidInput
+from superposition_cli.fsio import Arrays
+
+SCHEMA_VERSION = 1
+Row = Mapping[str, Any]
+
+
+class Finding(NamedTuple):
+    """The answer of one analysis to its question about one run.
+
+    numbers: what holds for the run as a whole, by name.
+    rows: what holds for parts of it (cells, pairs of cells ...); each row has the same
+        keys, among them the axes that tell it from the others.
+    arrays: what a figure is drawn from, by name.
+    """
+
+    numbers: Mapping[str, float | int | str | bool | None]
+    rows: tuple[Row, ...] = ()
+    arrays: Mapping[str, np.ndarray] = {}
+
+
+def save(folder: Path, name: str, finding: Finding) -> None:
+    """Keep a finding as <name>.json and, where it has arrays, <name>.safetensors."""
+    fsio.make_folder(folder)
+    if finding.arrays:
+        fsio.write_arrays(folder / f"{name}.safetensors", dict(finding.arrays), {})
+    content = {"numbers": finding.numbers, "rows": list(finding.rows)}
+    fsio.write_json(
+        folder / f"{name}.json", {"schema_version": SCHEMA_VERSION, "analysis": name, **content}
+    )
+
+
+def load(folder: Path, name: str) -> Finding | None:
+    """Return a kept finding, or None when there is none."""
+    file = folder / f"{name}.json"
+    if not file.is_file():
+        return None
+    content = fsio.read_json(file)
+    arrays: Arrays = {}
+    if (folder / f"{name}.safetensors").is_file():
+        arrays = fsio.read_arrays(folder / f"{name}.safetensors")
+    return Finding(content["numbers"], tuple(content["rows"]), arrays)
+
+
+def pick(finding: Finding, key: str, where: Mapping[str, Any] | None) -> Any:
+    """Return the number a claim is about: `key` of the whole, or of the one row `where` names.
+
+    Axes are matched to nine digits. Raises `InvalidInput` when no row, several rows or no
+    such key is there.
+    """
+    if not where:
+        if key not in finding.numbers:
+            raise InvalidInput(f"there is no number {key}; there are {', '.join(finding.numbers)}")
+        return finding.numbers[key]
+    rows = [row for row in finding.rows if all(_same(row.get(k), v) for k, v in where.items())]
+    if len(rows) != 1:
+        raise InvalidInput(f"{len(rows)} rows, not one, have {dict(where)}")
+    if key not in rows[0]:
+        raise InvalidInput(f"rows have no {key}; they have {', '.join(rows[0])}")
+    return rows[0][key]
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    numbers = isinstance(found, int | float) and isinstance(wanted, int | float)
+    return bool(np.isclose(found, wanted, rtol=1e-9, atol=0)) if numbers else found == wanted

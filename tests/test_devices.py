@@ -1,0 +1,107 @@
+"""How many models advance together, and for how long: bounds on any machine."""
+
+from dataclasses import replace
+from functools import partial
+from math import ceil
+
+import jax
+import pytest
+from conftest import make_knobs, make_spec
+
+from superposition_cli import devices
+from superposition_cli.devices import Machine
+from superposition_cli.models import MODELS
+
+SPECS = [
+    make_spec(batch_size=1024, steps=10_000),
+    make_spec(n_features=100, n_hidden=20, batch_size=1024, steps=9_973),
+    make_spec(n_features=2, n_hidden=1, batch_size=32, steps=1),
+    make_spec(model="abs", n_features=400, n_hidden=30, batch_size=2048, dtype="float64"),
+]
+COUNTS = [1, 2, 3, 5, 7, 10, 64, 100, 625, 6_250, 99_991]
+
+
+def machine(workers=2, chunk_bytes=devices.CACHE_BYTES, platform="cpu"):
+    return Machine(platform, platform, 1, workers, chunk_bytes)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 8])
+@pytest.mark.parametrize("models", COUNTS)
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_chunk_fits_and_there_is_work_for_every_core(spec, models, workers):
+    size = devices.chunk_models(machine(workers), spec, models)
+    assert 1 <= size <= models
+    assert size == 1 or size * devices.model_bytes(spec) <= devices.CACHE_BYTES
+    chunks = ceil(models / size)
+    if models >= workers**2:
+        assert chunks >= workers
+    assert ceil(models / chunks) == size  # equal chunks: copies only to round up
+
+
+def test_one_model_is_one_chunk_of_one():
+    assert devices.chunk_models(machine(8), SPECS[0], 1) == 1
+
+
+def test_few_models_go_one_to_a_worker():
+    assert devices.chunk_models(machine(8), SPECS[0], 8) == 1
+    assert devices.chunk_models(machine(8), SPECS[0], 3) == 1
+
+
+def test_a_model_larger_than_the_cache_advances_alone():
+    assert devices.chunk_models(machine(2, chunk_bytes=10), SPECS[0], 50) == 1
+
+
+def test_an_accelerator_takes_all_that_fits_at_once():
+    gpu = machine(1, 40 << 30, "gpu")
+    assert devices.chunk_models(gpu, SPECS[0], 6_250) == 6_250
+
+
+@pytest.mark.parametrize("models", [1, 7, 100, 5_000])
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+@pytest.mark.parametrize("spec", SPECS)
+def test_segments_stay_short_and_one_or_two_lengths_serve(spec, platform, models):
+    here = machine(platform=platform)
+    steps = devices.segment_steps(here, spec, models)
+    assert 1 <= steps <= spec.steps
+    lengths = {min(steps, spec.steps - start) for start in range(0, spec.steps, steps)}
+    assert len(lengths) <= 2
+    rate = devices.CPU_RATE if platform == "cpu" else devices.ACCELERATOR_RATE
+    work = models * spec.batch_size * spec.n_features * (5 * spec.n_hidden + 20)
+    assert steps == 1 or steps * work / rate <= 5
+
+
+def test_a_segment_divides_the_steps_where_a_divisor_is_near(monkeypatch):
+    spec = make_spec(steps=10_000)
+    work = 64 * 5 * 30  # batch, features, 5 m + 20
+    for longest, expected in [(10_000, 10_000), (9_999, 5_000), (3_000, 2_500), (101, 100)]:
+        seconds = (longest + 0.5) * work / devices.CPU_RATE
+        monkeypatch.setattr(devices, "SEGMENT_SECONDS", seconds)
+        assert devices.segment_steps(machine(), spec, 1) == expected
+    prime = replace(spec, steps=9_973)
+    assert devices.segment_steps(machine(), prime, 1) == 101  # no divisor: a shorter last one
+
+
+@pytest.mark.parametrize("field", ["n_features", "n_hidden", "batch_size"])
+def test_the_memory_model_grows_with_every_size(field):
+    sizes = [devices.model_bytes(replace(SPECS[0], **{field: value})) for value in (1, 2, 8, 100)]
+    assert sizes == sorted(set(sizes))
+
+
+def test_double_precision_takes_twice_the_memory():
+    single = devices.model_bytes(SPECS[0])
+    assert devices.model_bytes(replace(SPECS[0], dtype="float64")) == 2 * single
+
+
+def test_parameters_are_those_a_model_has():
+    for kind, model in MODELS.items():
+        spec = make_spec(model=kind)
+        params = jax.eval_shape(partial(model.init, spec), make_knobs(), jax.random.key(0))
+        count = sum(leaf.size for leaf in jax.tree.leaves(params))
+        assert devices.parameters(spec) == count, kind
+
+
+def test_this_machine_has_a_device_and_workers():
+    here = devices.this_machine()
+    assert here.n_devices >= 1
+    assert here.workers >= 1
+    assert here.chunk_bytes > 0

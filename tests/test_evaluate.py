@@ -1,0 +1,134 @@
+"""What trained models are judged by, against exact losses and hand-drawn batches."""
+
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+from conftest import make_keys, make_knobs, make_spec, stack
+
+from superposition_cli import data, evaluate, metrics, models, objectives, theory, train
+
+PAIRS = [(model, law) for model in models.MODELS for law in data.SAMPLERS]
+MATRIX = [(*pair, target) for pair in PAIRS for target in data.TARGETS]
+SAMPLES = 32_768
+
+
+def judging_keys(words, restarts):
+    """The evaluation keys [K] of some restarts of one cell."""
+    count = len(restarts)
+    seed, shared = np.zeros(count, np.uint32), np.zeros(count, bool)
+    cell = np.tile(np.array(words, np.uint32), (count, 1))
+    return train.model_keys(seed, cell, shared, np.array(restarts, np.uint32))[1]
+
+
+def matrices(spec, knobs):
+    """Parameters of the right shapes, all zero but b, which is the mean answer."""
+    shapes = jax.eval_shape(partial(models.MODELS[spec.model].init, spec), knobs, make_keys(1)[0])
+    empty = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in shapes.items()}
+    return {**empty, "b": np.asarray(data.moments(spec, knobs).mean)}
+
+
+def standard_error(spec, knobs, params, samples):
+    """The spread of the mean loss over so many samples, from other samples."""
+    x = data.SAMPLERS[spec.data].draw(spec, knobs, make_keys(1, seed=99)[0], 8192)
+    error = data.TARGETS[spec.target].answer(x) - models.MODELS[spec.model].apply(params, x)
+    each = np.asarray(knobs.importance @ np.asarray(error, np.float64) ** 2)
+    return each.std() / np.sqrt(samples)
+
+
+def evaluated(spec, knobs, key, params):
+    return float(jax.jit(evaluate.evaluation_loss, static_argnums=0)(spec, knobs, key, params))
+
+
+@pytest.mark.parametrize("law", data.SAMPLERS)
+def test_a_linear_model_is_judged_exactly(law):
+    spec, knobs = make_spec(model="linear", data=law), make_knobs()
+    generator = np.random.default_rng(0)
+    params = {
+        "W": np.float32(generator.normal(size=(5, 2))),
+        "b": np.float32(generator.normal(size=5)),
+    }
+    mean, covariance = data.moments(spec, knobs)
+    expected = theory.linear_loss(params["W"], params["b"], knobs.importance, mean, covariance)
+    judged = evaluate.judge(
+        spec, (), stack([knobs] * 2), judging_keys((1, 2), (0, 1)), stack([params] * 2)
+    )
+    np.testing.assert_allclose(judged["loss"], [expected, expected], rtol=1e-6)
+    np.testing.assert_allclose(
+        judged["loss_normalised"], judged["loss"] / judged["null_loss"], rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("law", data.SAMPLERS)
+def test_sampled_evaluation_meets_the_exact_linear_loss(law):
+    """With W and b positive nothing is rectified, so relu_output is the linear model."""
+    spec, knobs = make_spec(data=law, eval_samples=SAMPLES, batch_size=1024), make_knobs()
+    generator = np.random.default_rng(1)
+    params = {"W": np.float32(generator.uniform(0, 0.7, (5, 2))), "b": np.float32([0.1] * 5)}
+    exact = float(evaluate.linear_loss(spec, knobs, params))
+    key = judging_keys((1, 2), (0,))[0]
+    error = standard_error(spec, knobs, params, SAMPLES)
+    assert error < 0.02 * exact
+    assert abs(evaluated(spec, knobs, key, params) - exact) < 5 * error
+
+
+@pytest.mark.parametrize(("model", "law", "target"), MATRIX)
+def test_answering_the_mean_is_worth_one(model, law, target):
+    spec = make_spec(model=model, data=law, target=target, eval_samples=SAMPLES, batch_size=4096)
+    knobs = make_knobs(low=-0.5)
+    params, keys = matrices(spec, knobs), judging_keys((5, 6), (0,))
+    judged = evaluate.judge(spec, (), stack([knobs]), keys, stack([params]))
+    null = float(judged["null_loss"][0])
+    error = standard_error(spec, knobs, params, SAMPLES) / null
+    tolerance = 1e-5 if evaluate.has_exact_loss(spec) else 5 * error
+    assert abs(float(judged["loss_normalised"][0]) - 1) < tolerance < 0.1
+
+
+def test_only_a_linear_model_of_the_identity_has_an_exact_loss():
+    exact = {
+        key
+        for key in MATRIX
+        if evaluate.has_exact_loss(
+            make_spec(**dict(zip(("model", "data", "target"), key, strict=True)))
+        )
+    }
+    assert exact == {("linear", law, "identity") for law in data.SAMPLERS}
+
+
+@pytest.mark.parametrize(("samples", "batches"), [(64, 1), (65, 2), (1, 1), (192, 3)])
+def test_whole_batches_are_drawn_from_numbered_keys(samples, batches):
+    spec, knobs = make_spec(eval_samples=samples), make_knobs()
+    params = models.MODELS[spec.model].init(spec, knobs, make_keys(1)[0])
+    key = judging_keys((1, 2), (0,))[0]
+    each = [
+        objectives.sampled(spec, knobs, jax.random.fold_in(key, t), params) for t in range(batches)
+    ]
+    assert evaluated(spec, knobs, key, params) == pytest.approx(float(np.mean(each)), rel=1e-5)
+
+
+@pytest.mark.parametrize("model", [name for name in models.MODELS if name != "linear"])
+def test_restarts_of_a_cell_are_judged_on_one_batch(model):
+    spec, knobs = make_spec(model=model), stack([make_knobs()] * 4)
+    params = models.MODELS[model].init(spec, make_knobs(), make_keys(1)[0])
+    keys = judging_keys((1, 2), (0, 1, 17, 2**32 - 2))
+    loss = evaluate.judge(spec, (), knobs, keys, stack([params] * 4))["loss"]
+    assert len(np.unique(loss)) == 1
+    elsewhere = evaluate.judge(spec, (), knobs, judging_keys((1, 3), range(4)), stack([params] * 4))
+    assert elsewhere["loss"][0] != loss[0]
+
+
+def test_metrics_are_those_of_each_model():
+    spec, knobs = make_spec(), stack([make_knobs(), make_knobs(feature_probability=[0.5] * 5)])
+    keys = judging_keys((1, 2), (0, 1))
+    params = stack(
+        [models.MODELS[spec.model].init(spec, make_knobs(), key) for key in make_keys(2)]
+    )
+    names = ("feature_norms", "net_interference", "n_represented")
+    judged = evaluate.judge(spec, names, knobs, keys, params)
+    assert set(judged) == {"loss", "null_loss", "loss_normalised", *names}
+    for k in range(2):
+        W, own = params["W"][k], jax.tree.map(lambda leaf, k=k: leaf[k], knobs)
+        for name in names:
+            expected = metrics.METRICS[name].compute(W, own)
+            np.testing.assert_allclose(judged[name][k], expected, rtol=1e-5, atol=1e-7)
