@@ -56,7 +56,7 @@ def common(
 
 def console(stderr: bool = False) -> Console:
     """Return the console of a stream; this module owns the only ones."""
-    return Console(stderr=stderr, highlight=False, soft_wrap=not stderr)
+    return Console(stderr=stderr, highlight=False)
 
 
 def tell(text: str) -> None:
@@ -136,6 +136,9 @@ def _launch(
         return
     path = out or launch.default_path(runs_dir, experiment)
     run, plan = launch.open_run(experiment, source, path, machine, max_models, fresh)
+    for change in launch.drift(run, experiment, machine):
+        tell(f"{run.path}: {change}")
+        run.log("changed", what=change)
     diverged = _train(run, plan, machine.workers, quiet)
     sys.stdout.write(f"{run.path}\n")
     if diverged:

@@ -83,8 +83,9 @@ def own_error(a: ArrayLike, b: ArrayLike) -> Array:
 
     Shapes: elementwise. Units: those of u². Source: integration over u.
     """
+    a, b = jnp.asarray(a), jnp.asarray(b)
     line = _line(a, b)
-    s, miss, kink = line.start, 1 - line.end, line.kink
+    s, miss, kink = line.start, (1 - a) - b, line.kink  # what is missing at u = 1
     full = (s * s - s * miss + miss * miss) / 3
     rising = (miss * miss + line.end * kink * (kink + miss)) / 3
     falling = (1 + s * kink * (s - kink)) / 3

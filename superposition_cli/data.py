@@ -84,10 +84,10 @@ def draw_anticorrelated(spec: Spec, knobs: Knobs, key: Array, batch: int) -> Arr
     u <= P decides activity, floor(k u/P) the member and frac(k u/P) the magnitude. The
     magnitude keeps 24 - log2(k) bits in float32. Source: Elhage et al. 2022.
     """
-    sets = sets(spec)
-    place, size = _place_in_set(sets), _size_of_set(sets)
+    groups = sets(spec)
+    place, size = _place_in_set(groups), _size_of_set(groups)
     p = _set_probability(spec, knobs)[:, None]
-    u = rng.uniform(key, (len(sets), batch), p.dtype)[_set_of_feature(sets)]
+    u = rng.uniform(key, (len(groups), batch), p.dtype)[_set_of_feature(groups)]
     position = u * (size[:, None] / p)
     member = jnp.minimum(jnp.floor(position), size[:, None] - 1)
     magnitude = knobs.low + (position - member) * (knobs.high - knobs.low)
@@ -108,17 +108,21 @@ def _set_probability(spec: Spec, knobs: Knobs) -> Array:
 
 
 def _set_of_feature(groups: tuple[tuple[int, ...], ...]) -> np.ndarray:
-    features = sorted((feature, index) for index, members in enumerate(sets) for feature in members)
+    features = sorted(
+        (feature, index) for index, members in enumerate(groups) for feature in members
+    )
     return np.array([index for _, index in features])
 
 
 def _place_in_set(groups: tuple[tuple[int, ...], ...]) -> np.ndarray:
-    features = sorted((feature, place) for members in sets for place, feature in enumerate(members))
+    features = sorted(
+        (feature, place) for members in groups for place, feature in enumerate(members)
+    )
     return np.array([place for _, place in features], np.float32)
 
 
 def _size_of_set(groups: tuple[tuple[int, ...], ...]) -> np.ndarray:
-    return np.array([len(sets[index]) for index in _set_of_feature(sets)], np.float32)
+    return np.array([len(groups[index]) for index in _set_of_feature(groups)], np.float32)
 
 
 def _same_set(spec: Spec) -> np.ndarray:

@@ -20,7 +20,7 @@ from superposition_cli.config import Experiment, Setting, setting_words
 from superposition_cli.errors import InvalidInput
 from superposition_cli.spec import Knobs, Spec
 
-TRACED = frozenset({*Knobs._fields, "seed", "sparsity", "draws"})
+TRACED = frozenset({*Knobs._fields, "seed", "sparsity", "draws"}) - {"low"}
 MAX_MODELS = 10_000_000
 MAX_GROUPS = 2_000
 
@@ -192,7 +192,9 @@ def spec_of(setting: Setting) -> Spec:
         sets=tuple(tuple(members) for members in data.sets or ()),
         anticorrelated_marginal=data.anticorrelated_marginal,
         target=data.target,
+        zero_based=data.low == 0,
         objective=train.objective,
+        order=train.order,
         loss_reduction=train.loss_reduction,
         optimizer=train.optimizer,
         schedule=train.schedule,

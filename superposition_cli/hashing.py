@@ -12,7 +12,7 @@ from superposition_cli.experiment import Experiment
 from superposition_cli.settings import VECTORS, Setting
 from superposition_cli.vectors import complement
 
-NOT_IN_KEY = ("steps", "restarts", "select", "snapshots")
+NOT_IN_KEY = ("steps", "restarts", "select", "snapshots", "eval_samples")
 
 
 def identity(experiment: Experiment) -> dict[str, Any]:

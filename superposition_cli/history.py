@@ -36,7 +36,8 @@ class History:
         """Take in the losses [T, K] of steps first .. first + T - 1."""
         last = first + len(loss)
         within = (self.kept >= first) & (self.kept < last)
-        self.loss[:, within] = loss[self.kept[within] - first].T
+        with np.errstate(over="ignore"):
+            self.loss[:, within] = loss[self.kept[within] - first].T
         half = max(1, self.steps // 20)
         for index, start in enumerate((self.steps - 2 * half, self.steps - half)):
             piece = loss[max(start - first, 0) : max(start + half - first, 0)].astype(np.float64)

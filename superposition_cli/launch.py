@@ -12,7 +12,7 @@ from superposition_cli.devices import Machine
 from superposition_cli.errors import FolderRefused, OutOfResources
 from superposition_cli.grid import Plan
 from superposition_cli.history import LOSS_STEPS
-from superposition_cli.runs import Run, now
+from superposition_cli.runs import Run, environment, now
 
 
 class Estimate(NamedTuple):
@@ -88,6 +88,28 @@ def reopen(experiment: Experiment, run: Run) -> tuple[Run, Plan]:
         )
     sizes = iter(group["chunk_models"] for group in run.manifest["groups"])
     return run, grid.plan(experiment, lambda spec, n: next(sizes), experiment.n_cells * 10**7)
+
+
+def drift(run: Run, experiment: Experiment, machine: Machine) -> list[str]:
+    """Say what has changed since a run was made that its further numbers may depend on."""
+    made = run.manifest["machine"]
+    found = [
+        f"{name} was {made[name]} and is {now_}"
+        for name, now_ in machine._asdict().items()
+        if name in ("platform", "device") and made[name] != now_
+    ]
+    with contextlib.suppress(FolderRefused, KeyError, TypeError):
+        then = fsio.read_json(run.path / "env.json")["packages"]
+        here = environment()["packages"]
+        found += [
+            f"{name} was {then[name]} and is {here[name]}"
+            for name in ("jax", "jaxlib", "superposition-cli")
+            if then[name] != here[name]
+        ]
+    extra = sorted(set(experiment.metrics) - set(run.manifest["metrics"]))
+    if extra:
+        found.append(f"metrics {', '.join(extra)} are not in this run, which keeps its own")
+    return found
 
 
 def load(path: Path) -> tuple[Run, Plan]:

@@ -86,9 +86,9 @@ def nodes(spec: Spec, fewest: int, finer: int = 0) -> Nodes:
         if count < fewest:
             continue
         points, factors = _legendre(NODES_PER_AXIS[count] + (finer if count else 0))
-        grid = np.array(list(itertools.product(points, repeat=count))).reshape(-1, count)
+        grid = np.array(list(itertools.product(points, repeat=count)))
         column = np.zeros((n, len(grid)))
-        column[active] = grid.T
+        column[active] = grid.reshape(len(grid), count).T
         columns.append(column)
         owners.append(np.full(len(grid), index))
         products = itertools.product(factors, repeat=count)

@@ -16,9 +16,8 @@ from superposition_cli import launch
 from superposition_cli.errors import FolderRefused
 from superposition_cli.fsio import Arrays
 from superposition_cli.grid import Plan
+from superposition_cli.records import SHARED
 from superposition_cli.runs import Run
-
-MODEL_AXIS = {"snapshot_": 1}  # where arrays of this kind keep their models; else 0
 
 
 def model(run: Run, plan: Plan, number: int) -> Arrays:
@@ -76,7 +75,7 @@ class Results:
 
     @cached_property
     def history(self) -> Arrays:
-        """loss [N, H] at loss_step [H]; snapshot_W [S, N, n, m] ... at snapshot_step [S]."""
+        """loss [N, H] at loss_step [H]; snapshot_W [N, S, n, m] ... at snapshot_step [S]."""
         return self._joined("history")
 
     @cached_property
@@ -129,12 +128,10 @@ class Results:
         joined = {}
         for name, first in chunks[0].items():
             pieces = [chunk[name] for chunk in chunks if name in chunk]
-            if name in ("loss_step", "snapshot_step"):
+            if name in SHARED:
                 joined[name] = first
                 continue
-            axis = next((at for start, at in MODEL_AXIS.items() if name.startswith(start)), 0)
-            shapes = {(*one.shape[:axis], *one.shape[axis + 1 :]) for one in pieces}
-            if len(shapes) > 1 or len(pieces) < len(chunks):
+            if len(pieces) < len(chunks) or len({one.shape[1:] for one in pieces}) > 1:
                 raise ValueError(f"{name} differs in shape between models; use .model(number)")
-            joined[name] = np.take(np.concatenate(pieces, axis), order, axis)
+            joined[name] = np.concatenate(pieces)[order]
         return joined

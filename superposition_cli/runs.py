@@ -8,18 +8,19 @@ import contextlib
 import json
 import os
 import platform
+import re
 import secrets
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from superposition_cli import fsio
+from superposition_cli import __version__, fsio
 from superposition_cli.errors import FolderRefused, InvalidInput
 from superposition_cli.fsio import Arrays
 
@@ -87,15 +88,25 @@ class Run:
         """Say whether a chunk has been acknowledged."""
         return (self.chunk_folder(index) / "done.json").is_file()
 
-    def commit(self, index: int, parts: Mapping[str, Arrays], done: Mapping[str, Any]) -> None:
-        """Acknowledge a chunk: all its files, or nothing."""
+    def commit(
+        self,
+        index: int,
+        parts: Mapping[str, Arrays],
+        axes: Callable[[str, str], tuple[str, ...]],
+        done: Mapping[str, Any],
+    ) -> None:
+        """Acknowledge a chunk: all its files, or nothing.
+
+        axes: (array, part) -> the names of the array's axes, kept as text beside it.
+        """
         target = self.chunk_folder(index)
         beside = target.with_name(f".{target.name}-{secrets.token_hex(4)}.tmp")
         fsio.make_folder(beside)
         sums = {}
         for part, arrays in parts.items():
             file = beside / f"{part}.safetensors"
-            fsio.write_arrays(file, arrays, {"schema_version": str(SCHEMA_VERSION)})
+            names = {name: " ".join(axes(name, part)) for name in arrays}
+            fsio.write_arrays(file, arrays, {"schema_version": str(SCHEMA_VERSION), **names})
             sums[file.name] = fsio.sha256(file)
         summary = {"schema_version": SCHEMA_VERSION, **done, "sha256": sums}
         fsio.write_json(beside / "done.json", summary)
@@ -202,7 +213,7 @@ def locate(name: str, runs_dir: Path) -> Path:
         if (path / "run.json").is_file():
             return path
     there = list(find(runs_dir))
-    named = [path for path in there if path.name.rpartition("-")[0] == name]
+    named = [path for path in there if re.fullmatch(re.escape(name) + "-[0-9a-f]{8}", path.name)]
     found = named or [path for path in there if path.name.startswith(name)]
     if len(found) == 1:
         return found[0]
@@ -236,6 +247,8 @@ def processor() -> str:
 
 
 def _version(package: str) -> str | None:
+    if package == "superposition-cli":
+        return __version__
     with contextlib.suppress(ModuleNotFoundError):
         return version(package)
     return None

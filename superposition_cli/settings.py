@@ -21,6 +21,8 @@ Sets = Annotated[
     Field(strict=False, min_length=1),
 ]
 
+MAX_PATTERN_FEATURES = 6  # activity patterns are listed one by one up to here
+MAX_LEFT_OUT = 0.01  # share of inputs that exact_sparse may neglect
 PAIR = {"feature_probability": "sparsity", "sparsity": "feature_probability"}
 VECTORS = (*PAIR, "importance")
 WITH_SETS = ("correlated", "anticorrelated")
@@ -87,8 +89,9 @@ def _default_momentum(train: dict[str, Any]) -> float:
 class TrainSettings(Strict):
     """How a model is trained, and how its final loss is measured."""
 
-    objective: Literal["sampled"] = "sampled"
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    objective: Literal["sampled", "population", "exact_sparse"] = "sampled"
+    order: Annotated[int, Field(ge=1, le=2)] = 2
+    optimizer: Literal["adamw", "adam", "sgd", "lbfgs"] = "adamw"
     learning_rate: Positive = 1e-3
     weight_decay: NotNegative = Field(default_factory=_default_weight_decay)
     schedule: Literal["constant", "linear", "cosine"] = "constant"
@@ -129,6 +132,7 @@ class Setting(Strict):
     @model_validator(mode="after")
     def _fits(self) -> "Setting":
         refuse(misfits(self.model, self.data))
+        refuse(_objective_misfits(self))
         return self
 
     def feature_probability(self) -> Numbers:
@@ -170,6 +174,34 @@ def _checked(model: ModelSettings, data: DataSettings, name: str) -> list[Compla
             below = (i,) if isinstance(vector, tuple) else ()
             return [Complaint((*place, *below), f"{words}; got {number:g} for feature {i}")]
     return []
+
+
+def _objective_misfits(setting: Setting) -> Iterator[Complaint]:
+    """Complain about an objective that does not hold for this model and data."""
+    model, data, train = setting.model, setting.data, setting.train
+    place = ("train", "objective")
+    closed = model.kind == "linear" and data.target == "identity"
+    if train.objective == "population" and model.n_features > MAX_PATTERN_FEATURES and not closed:
+        why = f"population is for at most {MAX_PATTERN_FEATURES} features"
+        yield Complaint(place, f"{why}; this model has {model.n_features}: use sampled")
+    if train.objective == "exact_sparse":
+        simple = data.kind == "uniform" and data.target == "identity" and data.low == 0
+        if model.kind != "relu_output" or not simple:
+            yield Complaint(place, "exact_sparse is for relu_output models of uniform data from 0")
+        left_out = _tail(setting.feature_probability(), train.order)
+        if left_out > MAX_LEFT_OUT:
+            why = f"exact_sparse of order {train.order} leaves out {100 * left_out:.2g} % of inputs"
+            yield Complaint(place, f"{why}, more than {100 * MAX_LEFT_OUT:g} %: use sampled")
+    if train.optimizer == "lbfgs" and train.objective == "sampled":
+        yield Complaint(("train", "optimizer"), "lbfgs needs an objective without sampling noise")
+
+
+def _tail(p: Numbers, order: int) -> float:
+    """The probability that more than `order` independent features are active."""
+    law = [1.0] + [0.0] * order
+    for one in p:
+        law = [w * (1 - one) + (law[k - 1] * one if k else 0) for k, w in enumerate(law)]
+    return 1 - sum(law)
 
 
 RANGES: dict[str, tuple[Callable[[float], bool], str]] = {

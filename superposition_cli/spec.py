@@ -30,7 +30,9 @@ class Spec:
     sets: tuple[tuple[int, ...], ...]
     anticorrelated_marginal: str
     target: str
+    zero_based: bool  # magnitudes begin at 0, so that closed forms apply
     objective: str
+    order: int  # of the exact_sparse objective: most features active at once
     loss_reduction: str
     optimizer: str
     schedule: str

@@ -15,9 +15,9 @@ import numpy as np
 
 from superposition_cli import evaluate, grid, tables, train
 from superposition_cli.errors import SpError
-from superposition_cli.fsio import Arrays
 from superposition_cli.grid import Chunk, Plan
 from superposition_cli.history import History, log_spaced
+from superposition_cli.records import axes, records
 from superposition_cli.runs import Run
 from superposition_cli.spec import Knobs, Params, Spec, State
 
@@ -38,6 +38,7 @@ class Work(NamedTuple):
 
     run: Run
     chunk: Chunk
+    model: np.ndarray
     spec: Spec
     knobs: Knobs
     keys: jax.Array
@@ -102,12 +103,13 @@ def _prepare(run: Run, plan: Plan, chunk: Chunk, spec: Spec) -> Work:
     return Work(
         run,
         chunk,
+        plan.models(chunk),
         spec,
         knobs,
         keys,
         eval_keys,
         run.manifest["groups"][chunk.group]["segment_steps"],
-        tuple(experiment.metrics),
+        tuple(run.manifest["metrics"]),
         log_spaced(spec.steps, experiment.base.train.snapshots),
     )
 
@@ -166,23 +168,15 @@ def _advance(work: Work, carry: Carry) -> Carry:
 
 def _commit(work: Work, carry: Carry) -> int:
     """Judge the models and acknowledge the chunk; return how many diverged."""
-    spec, real = work.spec, slice(0, work.chunk.n_models)
-    static = (spec, work.metrics)
-    judged = train.compiled(evaluate.judge, static, work.knobs, work.eval_keys, carry.state.params)
-    metrics = {name: np.asarray(value)[real] for name, value in judged.items()}
-    finite_steps = np.asarray(carry.state.finite_steps)[real]
-    metrics["finite_steps"] = finite_steps
-    metrics["converged"] = carry.history.converged()[real]
-    weights = {name: np.asarray(leaf)[real] for name, leaf in carry.state.params.items()}
-    history: Arrays = {"loss": carry.history.loss[real], "loss_step": carry.history.kept}
-    history |= {
-        f"snapshot_{name}": np.asarray(leaf)[:-1, real] for name, leaf in carry.snapshots.items()
-    }
-    history["snapshot_step"] = work.snapshot_steps
-    diverged = int((finite_steps < spec.steps).sum())
+    spec, state = work.spec, carry.state
+    arrays = (work.knobs, work.eval_keys, state.params)
+    judged = train.compiled(evaluate.judge, (spec, work.metrics), *arrays)
+    parts = records(
+        spec, work.model, state, carry.snapshots, work.snapshot_steps, carry.history, judged
+    )
+    diverged = int((parts.metrics["finite_steps"] < spec.steps).sum())
     facts = {"models": work.chunk.n_models, "diverged": diverged, "steps": spec.steps}
-    parts = {"weights": weights, "history": history, "metrics": metrics}
-    work.run.commit(work.chunk.number, parts, facts)
+    work.run.commit(work.chunk.number, parts._asdict(), axes, facts)
     return diverged
 
 

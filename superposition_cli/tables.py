@@ -15,7 +15,7 @@ from superposition_cli.config import Setting
 from superposition_cli.grid import Plan
 from superposition_cli.runs import Run
 
-FIRST = ("loss", "null_loss", "loss_normalised")
+FIRST = ("loss", "loss_error", "null_loss", "loss_normalised")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -90,6 +90,7 @@ def _gather(run: Run, plan: Plan, number: int) -> Columns:
             models.append(plan.models(chunk))
     joined = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     finite_steps, converged = joined.pop("finite_steps"), joined.pop("converged")
+    joined.pop("model")
     names = [*FIRST, *sorted(set(joined) - set(FIRST))]
     by_cell = (-1, plan.restarts)
     finite = (finite_steps == group.spec.steps) & np.isfinite(joined["loss"])

@@ -75,6 +75,14 @@ def sgd(knobs: Knobs, rate: Array) -> optax.GradientTransformation:
     )
 
 
+def lbfgs(knobs: Knobs, rate: Array) -> optax.GradientTransformation:
+    """Limited-memory BFGS with a zoom line search, for objectives without noise.
+
+    The line search chooses the step; learning rate and schedule are not used.
+    """
+    return optax.lbfgs()
+
+
 def step(spec: Spec, knobs: Knobs, key: Array, t: Array, state: State) -> tuple[State, Array]:
     """Advance one model by step t and return its loss on that step's batch.
 
@@ -84,8 +92,10 @@ def step(spec: Spec, knobs: Knobs, key: Array, t: Array, state: State) -> tuple[
     loss, gradient = jax.value_and_grad(objective)(state.params)
     if spec.loss_reduction == "mean_features":
         gradient = jax.tree.map(lambda g: g / spec.n_features, gradient)
-    optimizer = OPTIMIZERS[spec.optimizer](knobs, learning_rate(spec, knobs, t))
-    updates, opt = optimizer.update(gradient, state.opt, state.params)
+    chosen = OPTIMIZERS[spec.optimizer](knobs, learning_rate(spec, knobs, t))
+    optimizer = optax.with_extra_args_support(chosen)
+    searched = {"value": loss, "grad": gradient, "value_fn": objective}
+    updates, opt = optimizer.update(gradient, state.opt, state.params, **searched)
     params = jax.tree.map(jnp.add, state.params, updates)
     sound = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]
     finite = jnp.stack([jnp.isfinite(loss), *sound]).all()
@@ -165,7 +175,8 @@ def compiled(function: Any, static: tuple[Any, ...], *arrays: Any) -> Any:
     signature = (function, static, shapes)
     with _compiling:
         if signature not in _programs:
-            _programs[signature] = function.lower(*static, *arrays).compile()
+            with jax.default_matmul_precision("highest"):
+                _programs[signature] = function.lower(*static, *arrays).compile()
     return _programs[signature](*arrays)
 
 
@@ -179,4 +190,5 @@ OPTIMIZERS: dict[str, Callable[[Knobs, Array], optax.GradientTransformation]] = 
     "adamw": adamw,
     "adam": adam,
     "sgd": sgd,
+    "lbfgs": lbfgs,
 }

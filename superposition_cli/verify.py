@@ -47,7 +47,8 @@ def check(results: Results, claims: Sequence[Expectation], again: bool = False) 
     for entry in claims:
         if entry.finding.split(".", 1)[0] not in ANALYSES:
             raise InvalidInput(f"{entry.id}: {entry.finding} names no analysis")
-    found, seconds = {}, {}
+    found: dict[str, Finding] = {}
+    seconds: dict[str, float] = {}
     for name in names:
         begun = time.monotonic()
         found |= analyze(results, (name,), again)

@@ -1,0 +1,243 @@
+"""The house rules that a machine can hold: sizes, floors, and who may touch what."""
+
+import ast
+import functools
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "superposition_cli"
+FILE_LINES, FUNCTION_LINES, MEDIAN_LINES = 350, 45, 15
+
+# A module imports from lower floors, or from its own floor without a cycle.
+FLOORS = {
+    0: "spec errors",
+    1: "rng data models objectives patterns metrics geometry theory closed_forms expansion phases",
+    2: "train evaluate",
+    3: "strict_yaml complaints vectors settings axes experiment hashing config grid shipped "
+    "fsio runs devices history tables findings records",
+    4: "launch sweep stopping checkup bench results engines engines.local analyses analyses.*",
+    5: "verify report report.terminal report.listing report.progress report.show",
+    6: "cli __init__",
+}
+FORBIDDEN_CALLS = {"eval", "exec"}
+WRITERS = {"write_text", "write_bytes", "touch", "mkdir", "rename", "unlink", "rmtree"}
+# lax.scan: the one training loop; sums that train nothing, over batches of fresh data and over
+# rows of pairs of features, which would not fit in memory at once.
+SCANS = {"train": 1, "evaluate": 1, "expansion": 2}
+
+
+def name_of(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+each_module = pytest.mark.parametrize("module", MODULES)
+
+
+@functools.cache
+def tree(module):
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+def nodes(module, *kinds):
+    return [node for node in ast.walk(tree(module)) if isinstance(node, kinds)]
+
+
+def functions(module):
+    return nodes(module, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def length(function):
+    first = min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)])
+    return function.end_lineno - first + 1
+
+
+def floor_of(module):
+    """The floor of a module by its own name, or by the star of its package."""
+    listed = {name: floor for floor, names in FLOORS.items() for name in names.split()}
+    star = module.rpartition(".")[0] + ".*"
+    return listed[module] if module in listed or star not in listed else listed[star]
+
+
+def imported(module):
+    """The modules of the package that a module imports, anywhere in it."""
+    found = set()
+    for node in nodes(module, ast.Import, ast.ImportFrom):
+        if isinstance(node, ast.Import):
+            named = [alias.name for alias in node.names]
+        else:
+            assert node.level == 0, f"{module}: relative import"
+            named = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in named:
+            package, *rest = name.split(".")
+            if package == "superposition_cli":
+                found.add(_module_in(".".join(rest)))
+    return found - {module}
+
+
+def _module_in(dotted):
+    """The longest beginning of a dotted name that is a module."""
+    while dotted and dotted not in MODULES:
+        dotted = dotted.rpartition(".")[0]
+    return dotted or "__init__"
+
+
+def calls(module):
+    """(receiver, name, call) for every call: receiver is '' for a bare name."""
+    for call in nodes(module, ast.Call):
+        if isinstance(call.func, ast.Attribute):
+            yield ast.unparse(call.func.value), call.func.attr, call
+        elif isinstance(call.func, ast.Name):
+            yield "", call.func.id, call
+
+
+@each_module
+def test_files_and_functions_are_short(module):
+    assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) <= FILE_LINES
+    assert not {one.name: length(one) for one in functions(module) if length(one) > FUNCTION_LINES}
+
+
+def test_the_median_function_is_short():
+    lengths = [length(one) for module in MODULES for one in functions(module)]
+    assert statistics.median(lengths) < MEDIAN_LINES
+
+
+def test_every_module_has_a_floor_and_every_name_a_module():
+    listed = " ".join(FLOORS.values()).split()
+    assert len(listed) == len(set(listed))
+    assert [one for one in listed if one not in MODULES and not one.endswith("*")] == []
+    for module in MODULES:
+        floor_of(module)
+
+
+@each_module
+def test_imports_come_from_no_higher_floor(module):
+    # The package's own __init__ gives the version to whoever asks; what it loads, it loads late.
+    higher = {other for other in imported(module) if floor_of(other) > floor_of(module)}
+    assert higher - {"__init__"} == set()
+
+
+def test_imports_have_no_cycle():
+    remaining = {module: imported(module) - {"__init__"} for module in MODULES}
+    while free := [module for module, needs in remaining.items() if not needs & set(remaining)]:
+        for module in free:
+            del remaining[module]
+    assert remaining == {}
+
+
+@each_module
+def test_only_the_command_line_prints_or_owns_a_console(module):
+    if module != "cli":
+        assert {name for _, name, _ in calls(module)} & {"Console"} == set()
+        assert not [one for one in calls(module) if one[:2] == ("", "print")]
+
+
+def mode_of(receiver, call):
+    """How a call of open, bare or of a path, would open its file."""
+    place = 0 if receiver else 1
+    given = [word.value for word in call.keywords if word.arg == "mode"]
+    given += call.args[place : place + 1]
+    if not given:
+        return "r"
+    return given[0].value if isinstance(given[0], ast.Constant) else "unknown: w"
+
+
+def is_writing(receiver, name, call):
+    if receiver == "fsio":
+        return False
+    if name == "open" and receiver == "os":
+        return ast.unparse(call.args[0]) != "os.devnull"
+    if name == "open" and not receiver.endswith("Run"):  # Run.open reads a run folder
+        return not {"w", "a", "x", "+"}.isdisjoint(mode_of(receiver, call))
+    return bool(receiver) and name in WRITERS
+
+
+@each_module
+def test_only_fsio_writes(module):
+    if module != "fsio":
+        assert [ast.unparse(call) for *who, call in calls(module) if is_writing(*who, call)] == []
+
+
+@each_module
+def test_scans_are_counted(module):
+    scans = [node for node in nodes(module, ast.Attribute) if node.attr == "scan"]
+    imports = [alias.name for node in nodes(module, ast.ImportFrom) for alias in node.names]
+    assert len(scans) == SCANS.get(module, 0)
+    assert "scan" not in imports
+
+
+def public(body, prefix=""):
+    """Public classes, functions, and the methods of public classes."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield prefix + node.name, node
+            if isinstance(node, ast.ClassDef):
+                yield from public(node.body, f"{node.name}.")
+
+
+@each_module
+def test_public_things_begin_with_a_sentence(module):
+    assert ast.get_docstring(tree(module))
+    for name, node in public(tree(module).body):
+        text = ast.get_docstring(node) or ""
+        opening = " ".join(text.splitlines()[:2])
+        assert re.search(r"[.:;]( |$)", opening), f"{module}.{name} has no opening sentence"
+
+
+@functools.cache
+def repository():
+    """The files that are in the repository or about to be, without what git ignores."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(listing, cwd=ROOT, capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    return [path for name in done.stdout.decode().split("\0") if (path := ROOT / name).is_file()]
+
+
+def test_nothing_dangerous_is_called():
+    for path in (path for path in repository() if path.suffix == ".py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            assert not _dangerous(node), f"{path}:{node.lineno}"
+
+
+def _dangerous(node):
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        named = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
+        return any("pickle" in name or name in {"dill", "joblib", "shelve"} for name in named)
+    if not isinstance(node, ast.Call):
+        return False
+    called = ast.unparse(node.func)
+    allowing = [word.arg for word in node.keywords if ast.unparse(word.value) != "False"]
+    return called in {*FORBIDDEN_CALLS, "yaml.load", "yaml.unsafe_load"} or (
+        "allow_pickle" in allowing
+    )
+
+
+UNWANTED = {
+    "a package registry": re.compile(
+        r"\b(pypi|test\.pypi)\.org|pythonhosted\.org|npmjs\.(com|org)"
+    ),
+    "a path of one machine": re.compile(r"(?<![\w.$\]}])/(work|tmp|root|home)/"),
+    "how the work is organised": re.compile(r"\bissue #?\d", re.IGNORECASE),
+}
+
+
+@pytest.mark.parametrize("what", UNWANTED)
+def test_no_file_mentions(what):
+    found = []
+    for path in repository():
+        text = path.read_text(encoding="utf-8", errors="replace")
+        found += [f"{path.relative_to(ROOT)}: {hit[0]}" for hit in UNWANTED[what].finditer(text)]
+    assert found == []
+
+
+def test_the_command_line_starts_without_jax():
+    program = "import superposition_cli.cli, sys; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
