@@ -1,5 +1,6 @@
 """Settings that tests start from, and a few models of a known kind."""
 
+import itertools
 from dataclasses import replace
 
 import jax
@@ -61,6 +62,13 @@ def make_spec(**changes):
 def make_knobs(dtype="float32", **changes):
     """The Knobs of one model of five features, with some fields changed."""
     return Knobs(**{name: np.asarray(x, dtype) for name, x in {**KNOBS, **changes}.items()})
+
+
+def crossed(models, laws, *others):
+    """Every combination; those away from the usual model and law are left to slow runs."""
+    for model, law, *rest in itertools.product(models, laws, *others):
+        usual = SPEC.model == model or SPEC.data == law
+        yield pytest.param(model, law, *rest, marks=() if usual else pytest.mark.slow)
 
 
 def stack(models):

@@ -27,8 +27,8 @@ FLOORS = {
 }
 FORBIDDEN_CALLS = {"eval", "exec"}
 WRITERS = {"write_text", "write_bytes", "touch", "mkdir", "rename", "unlink", "rmtree"}
-# lax.scan: the one training loop; sums that train nothing, over batches of fresh data and over
-# rows of pairs of features, which would not fit in memory at once.
+# lax.scan: the one training loop; and what trains nothing: the mean over batches of fresh data,
+# laws of many features built up one feature after the other.
 SCANS = {"train": 1, "evaluate": 1, "expansion": 2}
 
 

@@ -8,12 +8,12 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from conftest import advance, make_keys, make_knobs, make_spec, resume, stack
+from conftest import advance, crossed, make_keys, make_knobs, make_spec, resume, stack
 
 from superposition_cli import data, models, rng, train
 from superposition_cli.spec import State
 
-PAIRS = [(model, law) for model in models.MODELS for law in data.SAMPLERS]
+PAIRS = list(crossed(models.MODELS, data.SAMPLERS))
 STEPS, CROWD = 20, 100
 WANTED = (0, 1, 10, 19)  # steps before which parameters are kept
 HEAVY = {"learning_rate": 0.05, "weight_decay": 0.5, "warmup_steps": 4, "low": 0.2, "high": 1.5}
