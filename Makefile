@@ -9,7 +9,7 @@ demo: $(READY)  ## install, train the introductory sweep, look at it
 	RUN=$$($(BIN)/sp sweep configs/intro.yaml) && $(BIN)/sp show "$$RUN" && echo "run folder: $$RUN"
 
 test: $(READY) lint  ## style, types and tests, under ten minutes on two cores
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -17,7 +17,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 verify: $(READY)  ## the tests that train for minutes
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 bench: $(READY)  ## models x steps per second on this machine
 	$(BIN)/sp bench

@@ -166,8 +166,12 @@ def _mean_along(
 
     Exact if n_nodes Gauss-Legendre nodes are exact for the degree. f must be continuous;
     then the motion of the cuts has no effect on the derivative, and it is left out because
-    what remains of it after rounding would be divided by the slope.
+    what remains of it after rounding would be divided by the slope. v runs from the end with
+    the smaller |value|, where a narrow piece next to a kink at 0 is resolved best.
     """
+    turned = jnp.abs(offset + slope) < jnp.abs(offset)
+    offset = jnp.where(turned, offset + slope, offset)
+    slope = jnp.where(turned, -slope, slope)
     flat = slope == 0
     shape = jnp.broadcast_shapes(slope.shape, offset.shape, kinks[0].shape)
     cuts = [jnp.where(flat, 0, (kink - offset) / jnp.where(flat, 1, slope)) for kink in kinks]

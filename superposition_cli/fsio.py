@@ -84,7 +84,21 @@ def read_json(path: Path) -> Any:
 def write_arrays(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> None:
     """Put named arrays at `path` in the safetensors format, with text about them."""
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    write_bytes(path, save_tensors(contiguous, dict(metadata)))
+    write_bytes(path, _in_order(save_tensors(contiguous, dict(metadata))))
+
+
+def _in_order(content: bytes) -> bytes:
+    """Put the texts of a safetensors file in order, so that equal content is equal bytes.
+
+    The library keeps them in a hash map that is seeded anew every time. The header is JSON,
+    padded to a multiple of eight bytes, after its length in the first eight.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    ordered = {"__metadata__": dict(sorted(header.pop("__metadata__").items())), **header}
+    text = json.dumps(ordered, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def read_arrays(path: Path) -> Arrays:

@@ -251,7 +251,7 @@ def polytope_optimum(polytope: Polytope, p: ArrayLike, grid: int = 512) -> Polyt
     `UNIFORM_POLYTOPES`. Importance 1.
     """
     p = jnp.asarray(p)
-    cosines = jnp.asarray(polytope.cosines or (0.0,), p.dtype)
+    cosines = jnp.append(jnp.asarray(polytope.cosines, p.dtype), 0)  # 0 is itself, no neighbour
     law = interference_law(cosines, jnp.full_like(cosines, p), 0, grid)
     at, weight = law.position[:, None, None], law.probability[0][:, None, None]
 

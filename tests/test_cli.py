@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers import BASE, TINY, sp, swept
+from helpers import BASE, CHUNKS_OF_TWO, TINY, sp, swept, trained
 
 from superposition_cli import cli, shipped, sweep
 from superposition_cli.data import SAMPLERS
@@ -38,10 +38,8 @@ def written(tmp_path):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    from helpers import trained
-
-    text = TINY.replace("steps: 60", "steps: 300, learning_rate: 1e-2")
-    return trained(tmp_path_factory.mktemp("cli") / "tiny", text).run.path
+    text = TINY.replace("steps: 60", "steps: 60, learning_rate: 5e-2")
+    return trained(tmp_path_factory.mktemp("cli") / "tiny", text, machine=CHUNKS_OF_TWO).run.path
 
 
 def test_sweep_prints_the_run_folder_and_nothing_else_on_stdout(command, written, tmp_path):
@@ -87,10 +85,18 @@ def test_a_dry_run_trains_nothing_and_makes_nothing(command, written, tmp_path, 
 def test_set_wins_and_the_last_one_most(command, written):
     source = written(BASE)
     result = command(
-        "train", source, "--set", "train.steps=7", "--set", "train.steps=3", "--set", "seed=9", "-q"
+        "train",
+        source,
+        "--set",
+        "seed=7",
+        "--set",
+        "train.learning_rate=0.5",
+        "--set",
+        "seed=9",
+        "-q",
     )
     resolved = yaml.safe_load((Path(result.out.strip()) / "config.resolved.yaml").read_text())
-    assert (resolved["train"]["steps"], resolved["seed"]) == (3, 9)
+    assert (resolved["train"]["learning_rate"], resolved["seed"]) == (0.5, 9)
     assert resolved["train"]["batch_size"] == 64
 
 

@@ -197,12 +197,14 @@ def test_a_disk_without_room_is_found_before_training(config, tmp_path, capsys, 
 def stand_in(run, plan, chunk, report, stopping):
     """A chunk without JAX: the same files, numbers that follow from the models."""
     numbers = plan.models(chunk).astype(float)
-    metrics = {"loss": numbers, "null_loss": numbers + 1, "loss_normalised": numbers}
+    names = ("model", "loss", "null_loss", "loss_normalised", "loss_error")
+    metrics = dict.fromkeys(names, numbers)
     metrics["finite_steps"] = np.full(len(numbers), plan.groups[0].spec.steps)
     metrics["converged"] = numbers > 2
     run.save_partial(chunk.number, 20, {"numbers": numbers})
     parts = {"weights": {"W": numbers}, "history": {"loss": numbers}, "metrics": metrics}
-    run.commit(chunk.number, parts, {"models": len(numbers), "diverged": 0, "steps": 60})
+    facts = {"models": len(numbers), "diverged": 0, "steps": 60}
+    run.commit(chunk.number, parts, lambda name, part: ("model",), facts)
     report(sweep.Progress(chunk, 60, True, 0))
 
 

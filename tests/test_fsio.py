@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from superposition_cli import fsio
 from superposition_cli.errors import FolderRefused, OutOfResources
@@ -27,7 +28,7 @@ WRITERS = {
     "bytes": lambda path: fsio.write_bytes(path, b"new"),
     "text": lambda path: fsio.write_text(path, "new"),
     "json": lambda path: fsio.write_json(path, {"new": 1}),
-    "arrays": lambda path: fsio.write_arrays(path, {"new": np.ones(3)}, {}),
+    "arrays": lambda path: fsio.write_arrays(path, {"new": np.ones(3)}, {"a": "b"}),
     "table": written_text,
 }
 
@@ -86,8 +87,7 @@ def test_a_text_file_whose_writer_fails_is_not_put_in_place(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("old")
     with pytest.raises(ZeroDivisionError), fsio.text_file(path) as file:
-        file.write("half")
-        raise ZeroDivisionError
+        file.write(f"half{1 / 0}")
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["table.csv"]
 
@@ -174,9 +174,22 @@ def test_arrays_come_back_as_they_were(tmp_path):
         assert back[name].tobytes() == array.tobytes(), name
 
 
+def test_equal_arrays_are_equal_bytes_and_keep_the_text_about_them(tmp_path):
+    about = {f"key{i}": f"vä\nlue {i}" for i in range(20)}
+    contents = set()
+    for attempt in range(4):
+        fsio.write_arrays(tmp_path / str(attempt), ARRAYS, about)
+        contents.add((tmp_path / str(attempt)).read_bytes())
+    assert len(contents) == 1
+    with safe_open(tmp_path / "0", "numpy") as file:
+        assert file.metadata() == about
+        assert (file.get_tensor("transposed") == ARRAYS["transposed"]).all()
+    assert int.from_bytes(contents.pop()[:8], "little") % 8 == 0  # tensors stay aligned
+
+
 def test_a_truncated_or_foreign_tensor_file_is_refused(tmp_path):
     path = tmp_path / "t.safetensors"
-    fsio.write_arrays(path, ARRAYS, {})
+    fsio.write_arrays(path, ARRAYS, {"a": "b"})
     whole = path.read_bytes()
     for cut in (b"", whole[:4], whole[:40], whole[: len(whole) // 2], whole[:-1], b"x" * 64):
         path.write_bytes(cut)

@@ -76,7 +76,9 @@ def shaped(kind, steps=10_000):
         "falling": 1 / (1 + t / steps * 10),  # by 100/9.1 - 100/11 = 1 of 11, near 9 %
         "falling slowly": 1 - 0.05 * t / steps,  # by .5 % of .95 over the last tenth
         "falling just enough": 1 - 0.2 * t / steps,  # by 2 % of .8 over the last tenth
-        "falling in the noise": 1 - 0.02 * t / steps + 0.5 * noise,
+        # Halves of the last tenth differ by .01 of .8, more than .5 %, with a standard error of
+        # .1 sqrt(2/500) = .0063, so by fewer than three of them.
+        "falling in the noise": 1 - 0.2 * t / steps + 0.1 * noise,
         "falling out of the noise": 1 - 0.9 * t / steps + 0.01 * noise,
         "rising": 1 + t / steps,
         "settled early": 0.1 + np.exp(-t / 500),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 from helpers import BASE, load
+from safetensors import safe_open
 
 from superposition_cli import runs
 from superposition_cli.errors import FolderRefused, InvalidInput
@@ -23,6 +24,10 @@ PARTS = {
 FACTS = {"models": 2, "diverged": 0, "steps": 4}
 
 
+def axes(name, part):
+    return ("model", f"of {part}")
+
+
 @pytest.fixture
 def run(tmp_path):
     return Run.create(tmp_path / "run", {"name": "x"}, {"config.yaml": "name: x\n"})
@@ -30,7 +35,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def chunk(run):
-    run.commit(0, PARTS, FACTS)
+    run.commit(0, PARTS, axes, FACTS)
     return run.path / "chunks" / "00000"
 
 
@@ -135,6 +140,11 @@ def test_a_committed_chunk_reads_back_and_is_sound(run, chunk):
     assert [path.name for path in chunk.parent.iterdir()] == ["00000"]
 
 
+def test_arrays_carry_the_names_of_their_axes(run, chunk):
+    with safe_open(chunk / "history.safetensors", "numpy") as file:
+        assert file.metadata() == {"schema_version": "1", "loss": "model of history"}
+
+
 def test_an_interrupted_commit_acknowledges_nothing(run, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
@@ -142,7 +152,7 @@ def test_an_interrupted_commit_acknowledges_nothing(run, monkeypatch):
     run.save_partial(0, 5, {"a": np.ones(1)})
     monkeypatch.setattr(runs.fsio, "put_folder", fail)
     with pytest.raises(KeyboardInterrupt):
-        run.commit(0, PARTS, FACTS)
+        run.commit(0, PARTS, axes, FACTS)
     monkeypatch.undo()
     assert not run.is_committed(0)
     assert run.load_partial(0) is not None
@@ -216,7 +226,7 @@ def test_quarantine_keeps_the_damaged_chunk_and_makes_room(run, chunk):
     assert moved.parent == run.path / "quarantine"
     assert (moved / "done.json").is_file()
     assert not chunk.exists()
-    run.commit(0, PARTS, FACTS)
+    run.commit(0, PARTS, axes, FACTS)
     assert run.quarantine(0) != moved
     assert len(list((run.path / "quarantine").iterdir())) == 2
 
@@ -243,7 +253,7 @@ def test_a_torn_partial_state_gives_way_to_an_older_one(run):
 
 def test_a_commit_drops_the_partial_state(run):
     run.save_partial(0, 5, {"a": np.ones(1)})
-    run.commit(0, PARTS, FACTS)
+    run.commit(0, PARTS, axes, FACTS)
     assert run.load_partial(0) is None
     run.sweep_up()
     assert not (run.path / "partial").exists()

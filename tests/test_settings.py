@@ -63,7 +63,7 @@ def test_sections_are_frozen():
         "data.feature_probability={inverse_variance: true}",
         "data.low=1",
         "data.target=square",
-        "train.objective=population",
+        "train.objective=exact",
         "train.learning_rate=0",
         "train.learning_rate='1e-3'",
         "train.learning_rate=true",

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import BASE, CHUNKS_OF_TWO, ONE_CHUNK, TINY, after, opened, swept, table, trained
+from safetensors import safe_open
 
 from superposition_cli import config, devices, launch, sweep
 from superposition_cli.sweep import Interrupted
@@ -53,13 +54,29 @@ def test_chunks_hold_weights_history_and_metrics_of_their_models(whole):
         part: {name: array.shape for name, array in whole.run.read(0, part).items()}
         for part in ("weights", "history", "metrics")
     }
-    assert shapes["weights"] == {"W": (2, 5, 2), "b": (2, 5)}
+    who = {"model": (2,)}
+    assert shapes["weights"] == {"W": (2, 5, 2), "b": (2, 5), **who}
     kept = len(whole.run.read(0, "history")["loss_step"])
-    snapshots = {"snapshot_W": (3, 2, 5, 2), "snapshot_b": (3, 2, 5), "snapshot_step": (3,)}
-    assert shapes["history"] == {"loss": (2, kept), "loss_step": (kept,), **snapshots}
-    numbers = ("loss", "null_loss", "loss_normalised", "n_represented", "dims_per_feature")
-    facts = dict.fromkeys([*numbers, "finite_steps", "converged"], (2,))
-    assert shapes["metrics"] == {**facts, "feature_norms": (2, 5)}
+    snapshots = {"snapshot_W": (2, 3, 5, 2), "snapshot_b": (2, 3, 5), "snapshot_step": (3,)}
+    assert shapes["history"] == {"loss": (2, kept), "loss_step": (kept,), **snapshots, **who}
+    losses = ("loss", "loss_error", "null_loss", "loss_normalised")
+    numbers = (*losses, "n_represented", "dims_per_feature", "finite_steps", "converged")
+    assert shapes["metrics"] == {**dict.fromkeys(numbers, (2,)), "feature_norms": (2, 5), **who}
+
+
+def test_every_array_names_its_axes_and_is_as_long_as_they_are(whole):
+    for part in ("weights", "history", "metrics"):
+        file = whole.run.chunk_folder(1) / f"{part}.safetensors"
+        lengths, arrays = {}, whole.run.read(1, part)
+        with safe_open(file, "numpy") as opened_file:
+            about = opened_file.metadata()
+        assert set(about) == {"schema_version", *arrays}
+        for name, array in arrays.items():
+            axes = about[name].split()
+            assert len(axes) == array.ndim, name
+            for axis, length in zip(axes, array.shape, strict=True):
+                assert lengths.setdefault(axis, length) == length, (name, axis)
+        assert arrays["model"].tolist() == [2, 3]
 
 
 def test_the_history_begins_with_the_first_step_and_ends_with_the_last(whole):
@@ -72,7 +89,7 @@ def test_the_history_begins_with_the_first_step_and_ends_with_the_last(whole):
     assert history["snapshot_step"][0] == 0
     final, norms = whole.weights()[4:], whole.run.read(2, "metrics")["feature_norms"]
     np.testing.assert_allclose(np.linalg.norm(final, axis=-1), norms, rtol=1e-5)
-    assert not np.allclose(history["snapshot_W"][0], final)
+    assert not np.allclose(history["snapshot_W"][:, 0], final)
 
 
 def test_the_bytes_of_a_configuration_are_kept(tmp_path):
@@ -129,7 +146,8 @@ def test_the_length_of_segments_changes_no_number(tmp_path, whole):
     assert (other.weights() == whole.weights()).all()
     for part in ("history", "metrics"):
         mine, theirs = other.run.read(1, part), whole.run.read(1, part)
-        assert all((mine[name] == theirs[name]).all() for name in theirs), part
+        for name in theirs:
+            np.testing.assert_array_equal(mine[name], theirs[name])
 
 
 def test_the_state_kept_now_and_then_survives_a_crash(tmp_path, whole, monkeypatch):
@@ -197,7 +215,7 @@ def test_a_state_of_another_shape_is_refused_and_not_used(tmp_path, whole):
     assert again.sums == whole.sums
 
 
-@pytest.mark.parametrize(("cache", "size"), [(1, 1), (11_000, 2), (17_000, 3), (1 << 22, 6)])
+@pytest.mark.parametrize(("cache", "size"), [(1, 1), (17_000, 3)])
 def test_a_model_alone_equals_the_same_cell_of_a_sweep_however_chunked(
     tmp_path, monkeypatch, cache, size
 ):
@@ -285,6 +303,6 @@ def test_several_workers_give_the_numbers_of_one(tmp_path, whole):
 def test_no_snapshots_and_one_step_work(tmp_path):
     run = trained(tmp_path / "run", BASE, "train.snapshots=0", "train.steps=1").run
     history = run.read(0, "history")
-    assert history["snapshot_W"].shape == (0, 2, 5, 2)
+    assert history["snapshot_W"].shape == (2, 0, 5, 2)
     assert history["loss_step"].tolist() == [0]
     assert Path(run.path / "cells.csv").is_file()

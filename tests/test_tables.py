@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers import BASE, ONE_CHUNK, TINY, swept, table, trained
+from helpers import BASE, CHUNKS_OF_TWO, TINY, swept, table, trained
 
 from superposition_cli import tables
 
@@ -74,7 +74,7 @@ def test_results_have_nine_digits_or_nothing(value, written):
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("tables") / "tiny", TINY)
+    return trained(tmp_path_factory.mktemp("tables") / "tiny", TINY, machine=CHUNKS_OF_TWO)
 
 
 def test_summary_has_a_row_for_every_model(tiny):
@@ -149,7 +149,7 @@ def test_cells_are_what_the_summary_implies(tmp_path, rule):
     ],
 )
 def test_rows_are_in_the_order_of_cells_across_groups(tmp_path, parameters):
-    one = trained(tmp_path / "run", swept(parameters), "train.steps=3")
+    one = trained(tmp_path / "run", swept(parameters), machine=CHUNKS_OF_TWO)
     assert len(one.plan.groups) == 2
     rows, cells = table(one.run.path / "summary.csv"), table(one.run.path / "cells.csv")
     assert [int(row["model"]) for row in rows] == list(range(8))
@@ -167,7 +167,7 @@ def test_rows_are_in_the_order_of_cells_across_groups(tmp_path, parameters):
 
 def test_vectors_of_probabilities_are_lists_in_one_cell(tmp_path):
     text = swept("data.feature_probability: [[0.5, 0.4, 0.3, 0.2, 0.1], 0.5]")
-    run = trained(tmp_path / "run", text, "train.steps=2", machine=ONE_CHUNK).run
+    run = trained(tmp_path / "run", text, machine=CHUNKS_OF_TWO).run
     first, *_, last = table(run.path / "summary.csv")
     assert json.loads(first["feature_probability"]) == [0.5, 0.4, 0.3, 0.2, 0.1]
     assert json.loads(first["sparsity"]) == [0.5, 0.6, 0.7, 0.8, 0.9]
@@ -176,6 +176,7 @@ def test_vectors_of_probabilities_are_lists_in_one_cell(tmp_path):
 
 
 def test_a_model_without_a_sweep_has_a_row_too(tmp_path):
-    run = trained(tmp_path / "run", BASE, "train.steps=1", "train.restarts=1").run
-    (row,) = table(run.path / "summary.csv")
-    assert (row["model"], row["cell"], row["selected"]) == ("0", "0", "true")
+    run = trained(tmp_path / "run", BASE, machine=CHUNKS_OF_TWO).run
+    rows = table(run.path / "summary.csv")
+    assert [(row["model"], row["cell"]) for row in rows] == [("0", "0"), ("1", "0")]
+    assert sorted(row["selected"] for row in rows) == ["false", "true"]

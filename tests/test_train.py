@@ -284,20 +284,28 @@ def test_models_of_different_cells_see_different_data():
         assert len(np.unique(loss[:, 0])) == STEPS
 
 
+class Slow:
+    """A jitted function whose compilation takes long enough for every thread to ask."""
+
+    compilations = 0
+
+    def lower(self, scale, x):
+        self.scale = scale
+        return self
+
+    def compile(self):
+        self.compilations += 1
+        time.sleep(0.1)
+        return lambda x: self.scale * x
+
+
 def test_threads_share_one_compilation(monkeypatch):
     monkeypatch.setattr(train, "_programs", {})
-    traced, results = [], []
-
-    def double(scale, x):
-        traced.append(x.shape)
-        time.sleep(0.05)  # long enough for every thread to ask
-        return scale * x
-
-    jitted, ready = jax.jit(double, static_argnums=0), threading.Barrier(8)
+    function, results, ready = Slow(), [], threading.Barrier(8)
 
     def ask(number):
         ready.wait()
-        results.append(float(train.compiled(jitted, (2,), np.float32(number))))
+        results.append(float(train.compiled(function, (2,), np.float32(number))))
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -305,6 +313,14 @@ def test_threads_share_one_compilation(monkeypatch):
     for thread in threads:
         thread.join()
     assert sorted(results) == [0, 2, 4, 6, 8, 10, 12, 14]
-    assert traced == [()]
-    np.testing.assert_array_equal(train.compiled(jitted, (3,), np.float32([1, 2])), [3, 6])
-    assert traced == [(), (2,)]
+    assert function.compilations == 1
+
+
+def test_a_program_is_compiled_for_its_settings_shapes_and_types(monkeypatch):
+    monkeypatch.setattr(train, "_programs", {})
+    function = jax.jit(lambda scale, x: scale * x, static_argnums=0)
+    for scale in (2, 3):
+        for x in (np.float32(1), np.float32([1, 2]), np.int32([1, 2])):
+            for _ in range(2):
+                np.testing.assert_array_equal(train.compiled(function, (scale,), x), scale * x)
+    assert len(train._programs) == 6
