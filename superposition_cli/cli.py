@@ -41,6 +41,7 @@ AllowDiverged = Annotated[
     bool, typer.Option("--allow-diverged", help="Exit 0 although models diverged.")
 ]
 MaxModels = Annotated[int, typer.Option("--max-models", min=1, help="Refuse larger grids.")]
+Again = Annotated[bool, typer.Option("--again", help="Compute findings anew.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
 Runs = Path("runs")
 
@@ -109,10 +110,12 @@ def sweep(
 
 def _load(name: str, overrides: list[str] | None) -> tuple[Any, Path]:
     from superposition_cli import config, shipped
+    from superposition_cli.analyses import ANALYSES
     from superposition_cli.metrics import METRICS
 
     source = shipped.find(name)
-    return config.load(source, overrides or (), known={"metrics": METRICS}), source
+    known: dict[str, Any] = {"metrics": METRICS, "analyses": ANALYSES}
+    return config.load(source, overrides or (), known=known), source
 
 
 def _launch(
@@ -135,30 +138,33 @@ def _launch(
         console().print(terminal.plan_table(launch.estimate(plan, machine)))
         return
     path = out or launch.default_path(runs_dir, experiment)
-    run, plan = launch.open_run(experiment, source, path, machine, max_models, fresh)
-    for change in launch.drift(run, experiment, machine):
-        tell(f"{run.path}: {change}")
-        run.log("changed", what=change)
-    diverged = _train(run, plan, machine.workers, quiet)
-    sys.stdout.write(f"{run.path}\n")
+    diverged = _train(experiment, source, path, fresh=fresh, max_models=max_models, quiet=quiet)
+    sys.stdout.write(f"{path}\n")
     if diverged:
-        tell(f"{run.path}: {diverged:,} of {plan.n_models:,} models diverged (see summary.csv)")
+        tell(f"{path}: {diverged:,} models diverged (see summary.csv)")
         raise typer.Exit(0 if allow_diverged else DIVERGED)
 
 
-def _train(run: Any, plan: Any, workers: int, quiet: bool) -> int:
+def _train(
+    experiment: Any, source: Path, path: Path, *, fresh: bool, max_models: int, quiet: bool
+) -> int:
     """Train what is missing, showing progress; return how many models diverged in all."""
-    from superposition_cli import sweep
+    from superposition_cli import devices, launch, sweep
     from superposition_cli.engines.local import local
     from superposition_cli.report import progress
     from superposition_cli.stopping import stoppable
 
+    machine = devices.this_machine()
+    run, plan = launch.open_run(experiment, source, path, machine, max_models, fresh)
+    for change in launch.drift(run, experiment, machine):
+        tell(f"{run.path}: {change}")
+        run.log("changed", what=change)
     with (
         run.locked(),
         stoppable(tell) as stopping,
         progress.shown(console(True), plan, quiet) as show,
     ):
-        for news in sweep.run_all(run, plan, local, workers, stopping.is_set):
+        for news in sweep.run_all(run, plan, local, machine.workers, stopping.is_set):
             show(news)
     return run.status().get("diverged", 0)
 
@@ -183,6 +189,70 @@ def show(
         sys.stdout.write(view.as_csv(content))
     else:
         console().print(view.as_table(content, [one for one in columns.split(",") if one]))
+
+
+@app.command()
+def analyze(
+    run: RunName,
+    runs_dir: RunsDir = Runs,
+    again: Again = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compute the findings a finished run does not have yet, without training."""
+    from superposition_cli import verify as claims
+    from superposition_cli.report import terminal
+    from superposition_cli.results import Results
+    from superposition_cli.runs import locate
+
+    results = Results(locate(run, runs_dir))
+    found = claims.analyze(results, claims.wanted(results.plan.experiment), again)
+    content = {name: dict(finding.numbers) for name, finding in found.items()}
+    if as_json:
+        rows = {name: list(finding.rows) for name, finding in found.items()}
+        give_json({"schema_version": 1, "numbers": content, "rows": rows})
+    else:
+        console().print(terminal.facts_table(content))
+
+
+@app.command()
+def verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[CONFIG|RUN]...", help="All fast ones if none.")
+    ] = None,
+    runs_dir: RunsDir = Runs,
+    again: Again = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Hold the claims of configurations or runs against what is observed; 1 if one fails."""
+    from superposition_cli import shipped
+    from superposition_cli import verify as claims
+    from superposition_cli.report import terminal
+
+    verdicts = {}
+    for name in names or shipped.with_claims("fast"):
+        path, experiment = _finished(name, runs_dir, quiet)
+        verdicts[str(path)] = claims.of_run(path, experiment.expect, again)
+    content = claims.as_json(verdicts)
+    if as_json:
+        give_json(content)
+    else:
+        console().print(terminal.verdict_table(content["verdicts"]))
+    if not content["passed"]:
+        raise typer.Exit(1)
+
+
+def _finished(name: str, runs_dir: Path, quiet: bool) -> tuple[Path, Any]:
+    """Return a run and what is expected of it, training first what a configuration lacks."""
+    from superposition_cli import launch
+
+    if (Path(name) / "run.json").is_file():
+        return Path(name), launch.load(Path(name))[1].experiment
+    experiment, source = _load(name, None)
+    path = launch.default_path(runs_dir, experiment)
+    tell(f"{name}: {path}")
+    _train(experiment, source, path, fresh=False, max_models=10**7, quiet=quiet)
+    return path, experiment
 
 
 @app.command("list")

@@ -23,6 +23,7 @@ from superposition_cli.spec import Knobs, Spec
 TRACED = frozenset({*Knobs._fields, "seed", "sparsity", "draws"}) - {"low"}
 MAX_MODELS = 10_000_000
 MAX_GROUPS = 2_000
+CHECKED_CELLS = 5_000  # grids up to here have every combination checked when planned
 
 
 class Group(NamedTuple):
@@ -109,6 +110,25 @@ class Plan:
         restart = place % self.restarts
         return Members(cell * self.restarts + restart, cell, restart, row, settings)
 
+    def find(self, model: int) -> tuple[Chunk, int]:
+        """Return the chunk a model is trained in and its row there."""
+        cell, restart = divmod(model, self.restarts)
+        index, inner, stride = {}, 0, 1
+        for number, axis in reversed(list(enumerate(self.experiment.axes))):
+            cell, index[number] = divmod(cell, axis.length)
+        group = next(
+            number
+            for number, one in enumerate(self.groups)
+            if all(index[axis] == value for axis, value in one.fixed.items())
+        )
+        fixed, size = self.groups[group].fixed, self.groups[group].chunk_models
+        for number in sorted(index.keys() - fixed.keys(), reverse=True):
+            inner += index[number] * stride
+            stride *= self.experiment.axes[number].length
+        before = sum(one.n_chunks for one in self.groups[:group])
+        chunk, row = divmod(inner * self.restarts + restart, size)
+        return self.chunks[before + chunk], row
+
     def _cell(self, group: Group, inner: np.ndarray) -> np.ndarray:
         """Turn the position of a cell inside its group into its index in the grid."""
         cell = np.zeros_like(inner)
@@ -165,7 +185,10 @@ def plan(
         fixed = dict(zip(static, map(int, choice), strict=True))
         spec = spec_of(_setting_of_group(experiment, fixed))
         groups.append(Group(spec, fixed, size, chunk_models(spec, size)))
-    return Plan(experiment, tuple(groups))
+    made = Plan(experiment, tuple(groups))
+    for cell in range(experiment.n_cells if experiment.n_cells <= CHECKED_CELLS else 0):
+        made.setting(cell)  # a combination that does not fit is refused before anything runs
+    return made
 
 
 def is_traced(names: tuple[str, ...]) -> bool:

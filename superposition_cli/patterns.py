@@ -44,12 +44,14 @@ def patterns(spec: Spec) -> np.ndarray:
 
 
 def _possible(spec: Spec, active: np.ndarray) -> bool:
+    if spec.data == "uniform":
+        return True
     counts = [(int(active[list(members)].sum()), len(members)) for members in data.sets(spec)]
     if spec.data == "correlated":
         return all(count in (0, size) for count, size in counts)
     if spec.data == "one_hot":
         return counts[0][0] == 1
-    return spec.data != "anticorrelated" or all(count <= 1 for count, _ in counts)
+    return all(count <= 1 for count, _ in counts)
 
 
 def probability(spec: Spec, knobs: Knobs) -> Array:

@@ -6,6 +6,7 @@ run.cells["loss_normalised"]; run.weights["W"].shape
 """
 
 import csv
+import functools
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from superposition_cli import launch
-from superposition_cli.errors import FolderRefused
+from superposition_cli.errors import FolderRefused, InvalidInput
 from superposition_cli.fsio import Arrays
 from superposition_cli.grid import Plan
 from superposition_cli.records import SHARED
@@ -22,12 +23,17 @@ from superposition_cli.runs import Run
 
 def model(run: Run, plan: Plan, number: int) -> Arrays:
     """Return the parameters of one finished model, by its number."""
-    for chunk in plan.chunks:
-        place = np.flatnonzero(plan.models(chunk) == number)
-        if len(place):
-            weights = run.read(chunk.number, "weights")
-            return {name: array[place[0]] for name, array in weights.items()}
-    raise FolderRefused(f"{run.path}: has no model {number}")
+    if not 0 <= number < plan.n_models:
+        raise InvalidInput(f"{run.path}: has models 0 to {plan.n_models - 1}, not {number}")
+    chunk, row = plan.find(number)
+    weights = _weights(run, chunk.number)
+    return {name: array[row] for name, array in weights.items() if name != "model"}
+
+
+@functools.lru_cache(maxsize=2)
+def _weights(run: Run, chunk: int) -> Arrays:
+    """The weights of a chunk; neighbouring models are mostly asked for one after the other."""
+    return run.read(chunk, "weights")
 
 
 def column(texts: list[str]) -> np.ndarray:

@@ -3,6 +3,7 @@
 import difflib
 from pathlib import Path
 
+from superposition_cli import config
 from superposition_cli.errors import InvalidInput
 
 _HERE = Path(__file__).parent
@@ -32,6 +33,12 @@ def find(source: str) -> Path:
     near = difflib.get_close_matches(path.stem, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else "; `sp list configs` names the shipped ones"
     raise InvalidInput(f"{source}: no such file or shipped configuration{hint}")
+
+
+def with_claims(cost: str) -> list[str]:
+    """Return the names of shipped configurations of a cost that expect something."""
+    loaded = {name: config.load(path) for name, path in configs().items()}
+    return [name for name, one in loaded.items() if one.expect and one.cost == cost]
 
 
 def about(path: Path) -> list[str]:

@@ -2,16 +2,19 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from superposition_cli import findings
 from superposition_cli.analyses import ANALYSES
-from superposition_cli.config import Expectation
+from superposition_cli.config import Expectation, Experiment
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding
 from superposition_cli.results import Results
+
+SCHEMA_VERSION = 1
 
 
 class Verdict(NamedTuple):
@@ -36,6 +39,25 @@ def analyze(results: Results, names: tuple[str, ...], again: bool = False) -> di
             findings.save(folder, name, kept)
         found[name] = kept
     return found
+
+
+def wanted(experiment: Experiment) -> tuple[str, ...]:
+    """Return the analyses a configuration asks for, by name or through a claim."""
+    claimed = (entry.finding.split(".", 1)[0] for entry in experiment.expect)
+    names = dict.fromkeys([*experiment.analyses, *claimed])
+    return tuple(names) or ("cells",)
+
+
+def of_run(path: Path, claims: Sequence[Expectation], again: bool = False) -> list[Verdict]:
+    """Hold claims against the findings of a finished run folder."""
+    return check(Results(path), claims, again)
+
+
+def as_json(verdicts: Mapping[str, Sequence[Verdict]]) -> dict[str, Any]:
+    """Return what `sp verify --json` prints: every verdict with its run, and whether all hold."""
+    rows = [{"run": run, **one._asdict()} for run, found in verdicts.items() for one in found]
+    passed = all(row["passed"] for row in rows)
+    return {"schema_version": SCHEMA_VERSION, "passed": passed, "verdicts": rows}
 
 
 def check(results: Results, claims: Sequence[Expectation], again: bool = False) -> list[Verdict]:

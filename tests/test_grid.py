@@ -231,3 +231,18 @@ def test_a_plan_without_a_sweep_is_one_cell():
     made = plan(BASE)
     assert (made.n_models, len(made.groups), made.assignment(0)) == (2, 1, {})
     assert made.setting(0) == load(BASE).base
+
+
+@pytest.mark.parametrize("size", [1, 4, 100])
+@pytest.mark.parametrize("text", [TINY, TWO_AXES, STATIC_AND_TRACED])
+def test_a_model_is_found_where_its_chunk_says(text, size):
+    made = plan(text, size=size)
+    for chunk in made.chunks:
+        for row, model in enumerate(made.models(chunk)):
+            assert made.find(int(model)) == (chunk, row)
+
+
+def test_a_combination_that_does_not_fit_is_refused_when_planned():
+    text = swept("data.low: [0.0, 0.5], data.high: [1.0, 0.2]")
+    with pytest.raises(InvalidInput, match=r"data\.low=0\.5, data\.high=0\.2"):
+        plan(text)

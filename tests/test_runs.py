@@ -146,11 +146,13 @@ def test_arrays_carry_the_names_of_their_axes(run, chunk):
 
 
 def test_an_interrupted_commit_acknowledges_nothing(run, monkeypatch):
-    def fail(*_):
+    def fail(source, target):
+        assert not target.exists()
+        assert (source / "done.json").is_file()  # whole before it is renamed into its place
         raise KeyboardInterrupt
 
     run.save_partial(0, 5, {"a": np.ones(1)})
-    monkeypatch.setattr(runs.fsio, "put_folder", fail)
+    monkeypatch.setattr("pathlib.Path.rename", fail)
     with pytest.raises(KeyboardInterrupt):
         run.commit(0, PARTS, axes, FACTS)
     monkeypatch.undo()
@@ -244,7 +246,10 @@ def test_the_newest_partial_state_is_the_only_one_kept(run):
 def test_a_torn_partial_state_gives_way_to_an_older_one(run):
     run.save_partial(3, 5, {"a": np.array([5])})
     newer = run.path / "partial" / "00003" / "state-000000009.safetensors"
-    newer.write_bytes(b"torn")
+    older = (newer.parent / "state-000000005.safetensors").read_bytes()
+    newer.write_bytes(older)
+    assert run.load_partial(3)[0] == 9
+    newer.write_bytes(older[:-1])
     (newer.parent / "state-x.safetensors").write_bytes(b"")
     assert run.load_partial(3)[0] == 5
     (newer.parent / "state-000000005.safetensors").unlink()

@@ -1,6 +1,7 @@
 """Training to the end, in one process: the folder, resuming, and independence of neighbours."""
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from helpers import BASE, CHUNKS_OF_TWO, ONE_CHUNK, TINY, after, opened, swept, 
 from safetensors import safe_open
 
 from superposition_cli import config, devices, launch, sweep
+from superposition_cli.engines.local import local
 from superposition_cli.sweep import Interrupted
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -290,6 +292,24 @@ def test_a_failing_worker_is_heard_and_finished_chunks_stay(tmp_path, whole, mon
     monkeypatch.undo()
     begun(tmp_path / "run").train(workers=workers)
     assert run.sums == whole.sums
+
+
+def test_a_failure_stops_the_other_workers_and_takes_no_further_chunk():
+    taken, stopped = [], []
+
+    def work(chunk, report, halted):
+        taken.append(chunk)
+        if chunk == 0:
+            raise LookupError("chunk 0")
+        deadline = time.monotonic() + 10
+        while not halted() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        stopped.append(time.monotonic() < deadline)
+
+    with pytest.raises(LookupError, match="chunk 0"):
+        list(local([1, 0, 2, 3], work, 2, lambda: False))
+    assert taken == [1, 0]
+    assert stopped == [True]
 
 
 def test_several_workers_give_the_numbers_of_one(tmp_path, whole):

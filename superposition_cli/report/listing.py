@@ -101,5 +101,6 @@ LISTS: dict[str, Callable[[Path], Rows]] = {
     "data": _documented("data", "SAMPLERS", lambda entry: _sentence(entry.draw)),
     "optimizers": _documented("train", "OPTIMIZERS", _sentence),
     "schedules": _documented("train", "SCHEDULES", _sentence),
+    "analyses": _documented("analyses", "ANALYSES", _sentence),
     "metrics": _documented("metrics", "METRICS", lambda entry: entry.about),
 }

@@ -138,3 +138,19 @@ def bench_table(measured: Mapping[str, Any]) -> Table:
         for one in measured["workloads"]
     ]
     return table(columns, rows)
+
+
+def verdict_table(verdicts: Sequence[Mapping[str, Any]]) -> Table:
+    """Show claims, what was expected and observed, and whether they hold."""
+    rows = [
+        [
+            one["id"],
+            one["claim"],
+            one["expected"],
+            short(str(one["observed"])),
+            "pass" if one["passed"] else "FAIL",
+            f"{one['seconds']:.1f} s",
+        ]
+        for one in verdicts
+    ]
+    return table(("id", "claim", "expected", "observed", "verdict", "time"), rows, numeric=False)

@@ -1,0 +1,137 @@
+"""Claims and findings: what is picked, what holds, what is kept, and the two commands."""
+
+import json
+
+import numpy as np
+import pytest
+from helpers import TINY
+from typer.testing import CliRunner
+
+from superposition_cli import findings, verify
+from superposition_cli.cli import app
+from superposition_cli.config import Expectation
+from superposition_cli.errors import InvalidInput
+from superposition_cli.findings import Finding
+
+FINDING = Finding(
+    {"share": 0.93, "none": None},
+    ({"p": 0.1, "kind": "linear", "count": 5}, {"p": 0.1, "kind": "relu", "count": 8}),
+    {"curve": np.arange(3.0)},
+)
+
+
+def claim(**fields):
+    return Expectation(id="X", finding="a.b", **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "observed", "passes"),
+    [
+        ({"equals": 5}, 5, True),
+        ({"equals": 5}, 6, False),
+        ({"equals": "2 digons"}, "2 digons", True),
+        ({"min": 0.9}, 0.9, True),
+        ({"min": 0.9}, 0.89, False),
+        ({"max": 1.0}, 1.1, False),
+        ({"approx": 72.0, "tol": 4.0}, 75.9, True),
+        ({"approx": 72.0, "tol": 4.0}, 67.9, False),
+        ({"approx": -2.0, "rtol": 0.01}, -2.01, True),
+        ({"approx": -2.0, "rtol": 0.01}, -2.03, False),
+        ({"min": 0.0}, None, False),
+        ({"min": 0.0}, float("nan"), False),
+        ({"max": 1.0}, float("nan"), False),
+    ],
+)
+def test_a_claim_holds_or_fails(fields, observed, passes):
+    assert verify.holds(claim(**fields), observed) is passes
+
+
+def test_what_is_expected_is_said_with_its_tolerance():
+    assert verify.expected(claim(approx=0.45, tol=0.05)) == "0.45 +- 0.05"
+    assert verify.expected(claim(approx=2.0, rtol=0.02)) == "2 +- 2 %"
+    assert verify.expected(claim(min=0.9)) == ">= 0.9"
+
+
+def test_a_number_of_the_whole_or_of_one_row_is_picked():
+    assert findings.pick(FINDING, "share", None) == 0.93
+    assert findings.pick(FINDING, "count", {"p": 0.1 + 1e-12, "kind": "relu"}) == 8
+
+
+@pytest.mark.parametrize(
+    ("key", "where", "words"),
+    [
+        ("shore", None, "there are share, none"),
+        ("count", {"p": 0.1}, "2 rows, not one"),
+        ("count", {"p": 0.2}, "0 rows, not one"),
+        ("counts", {"kind": "relu"}, "they have p, kind, count"),
+    ],
+)
+def test_what_is_not_there_is_refused(key, where, words):
+    with pytest.raises(InvalidInput, match=words):
+        findings.pick(FINDING, key, where)
+
+
+def test_a_finding_is_kept_and_read_again(tmp_path):
+    findings.save(tmp_path, "a", FINDING)
+    again = findings.load(tmp_path, "a")
+    assert dict(again.numbers) == FINDING.numbers
+    assert list(again.rows) == list(FINDING.rows)
+    assert again.arrays["curve"].tolist() == [0, 1, 2]
+    assert findings.load(tmp_path, "b") is None
+
+
+CLAIMS = (
+    "expect:\n"
+    "  - {id: T1, claim: all trained, finding: cells.cells, equals: 3}\n"
+    "  - id: T2\n    claim: restarts\n    finding: cells.models\n"
+    "    where: {data.feature_probability: 0.3}\n    VALUE\n"
+)
+
+
+def run(*words):
+    return CliRunner().invoke(app, list(words))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("verify")
+
+
+def written(folder, value):
+    path = folder / "tiny.yaml"
+    path.write_text(TINY + CLAIMS.replace("VALUE", value))
+    return str(path)
+
+
+def test_verify_trains_what_is_missing_and_says_what_holds(folder):
+    done = run("verify", written(folder, "equals: 2"), "--runs-dir", str(folder), "-q", "--json")
+    assert done.exit_code == 0, done.stderr
+    content = json.loads(done.stdout)
+    assert content["passed"] is True
+    assert [(one["id"], one["observed"]) for one in content["verdicts"]] == [("T1", 3), ("T2", 2)]
+
+
+def test_a_changed_claim_is_checked_without_training_and_a_failed_one_ends_with_1(folder):
+    run("verify", written(folder, "equals: 2"), "--runs-dir", str(folder), "-q")
+    (weights,) = {p for p in folder.glob("tiny-*/chunks/00000/weights.safetensors")}
+    before = weights.stat().st_mtime_ns
+    done = run("verify", written(folder, "equals: 7"), "--runs-dir", str(folder), "-q")
+    assert done.exit_code == 1
+    assert "FAIL" in done.stdout
+    assert weights.stat().st_mtime_ns == before
+
+
+def test_a_claim_about_nothing_is_refused(folder):
+    path = folder / "odd.yaml"
+    path.write_text(TINY + "expect: [{id: T9, finding: nothing.share, min: 1}]\n")
+    done = run("verify", str(path), "--runs-dir", str(folder), "-q")
+    assert isinstance(done.exception, InvalidInput)
+    assert "T9" in str(done.exception)
+
+
+def test_analyze_computes_and_keeps_findings(folder):
+    run("verify", written(folder, "equals: 2"), "--runs-dir", str(folder), "-q")
+    done = run("analyze", "tiny", "--runs-dir", str(folder), "--again", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["numbers"]["cells"]["models"] == 6
+    assert list(folder.glob("tiny-*/findings/cells.json"))
