@@ -138,7 +138,10 @@ def rectified_moment(a: Array, b: ArrayLike, power: int) -> Array:
 def _line(a: ArrayLike, b: ArrayLike) -> _Line:
     a, b = jnp.broadcast_arrays(a, b)
     end = a + b
-    rising, falling = (b <= 0) & (end > 0), (b > 0) & (end <= 0)
+    # Below this the square of the slope, which its derivative divides by, would underflow;
+    # a line so flat that changes sign is zero for every purpose.
+    steep = jnp.abs(a) > jnp.finfo(jnp.result_type(end, jnp.float32)).tiny ** 0.5
+    rising, falling = steep & (b <= 0) & (end > 0), steep & (b > 0) & (end <= 0)
     crossing = rising | falling
     slope = jnp.where(crossing, a, 1)
     kink = jnp.where(crossing, -b / slope, 0)

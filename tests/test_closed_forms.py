@@ -225,3 +225,11 @@ def test_curvature_of_the_own_error(float64):
         np.testing.assert_allclose(
             curvature, (slope(a, b + 1e-5) - slope(a, b - 1e-5)) / 2e-5, 1e-6
         )
+
+
+@pytest.mark.parametrize("slope", [0.0, 1e-25, -1e-20, 1e-19, 1e-15])
+def test_float32_gradients_stay_finite_next_to_zero(slope):
+    """b / slope is a ratio of two numbers next to nothing; its derivative divides by slope^2."""
+    for function in (rectified_square, own_error):
+        gradient = jax.grad(function, (0, 1))(jnp.float32(slope), jnp.float32(-0.3 * slope))
+        assert np.isfinite(np.array(gradient)).all()

@@ -73,8 +73,8 @@ def _configs(_: Path) -> Rows:
 
     listed = []
     for name, path in shipped.configs().items():
-        about = [line for line in shipped.about(path) if not line.startswith("sp ")]
-        listed.append({"config": name, "about": about[0] if about else ""})
+        about = [line for line in shipped.about(path) if not line.startswith(("sp ", "Cost:"))]
+        listed.append({"config": name, "about": " ".join(about).split(". ")[0]})
     return listed
 
 

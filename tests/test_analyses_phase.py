@@ -1,0 +1,225 @@
+"""The phase analysis: classes by hand, boundaries of closed forms, and a small trained map."""
+
+from types import SimpleNamespace
+
+import helpers
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import superposition_cli
+from superposition_cli.analyses import phase as module
+from superposition_cli.cli import app
+from superposition_cli.errors import InvalidInput
+from superposition_cli.phases import Fate
+
+CODES = [int(Fate.IGNORED), int(Fate.SUPERPOSED), int(Fate.DEDICATED)]
+P, R = np.array([0.1, 0.3, 0.6, 0.9]), np.array([0.1, 0.5, 1.0, 2.0])
+
+
+def grid(n_features=2, p=P, r=R):
+    cell = np.arange(len(p) * len(r)).reshape(len(p), len(r))
+    return module.Diagram(p, r, cell, n_features)
+
+
+def measured(fate, loss):
+    """Norm and superposition as unit vectors of the given classes have them."""
+    norm = np.where(fate == Fate.IGNORED, 0.0, 1.0)
+    return module.Measured(norm, np.where(fate == Fate.SUPERPOSED, 1.0, 0.0), loss)
+
+
+def class_of(*W):
+    return int(module.classify(*module.last_feature(np.array([W], float)))[0])
+
+
+@pytest.mark.parametrize(
+    ("W", "fate"),
+    [
+        (([1], [0]), Fate.IGNORED),
+        (([0], [1]), Fate.DEDICATED),
+        (([1], [-1]), Fate.SUPERPOSED),
+        (([0.45], [-0.93]), Fate.DEDICATED),  # meets .2025
+        (([0.93], [-0.45]), Fate.IGNORED),
+        (([0.51], [-0.5]), Fate.SUPERPOSED),  # both thresholds belong to the represented
+        (([0.5], [-0.5]), Fate.DEDICATED),
+        (([1, 0], [0, 1], [0, -1]), Fate.SUPERPOSED),
+        (([1, 0], [-1, 0], [0, 1]), Fate.DEDICATED),
+        (([1, 0], [0, 1], [0, 0.49]), Fate.IGNORED),
+        (([0.36, 0], [0, 0.36], [0.8, 0.8]), Fate.DEDICATED),  # .0648 from each, .1296 in all
+        (([0.6, 0], [0, 0.6], [0.8, 0.8]), Fate.SUPERPOSED),  # .18 from each, .36 in all
+    ],
+)
+def test_classes_of_embeddings_by_hand(W, fate):
+    assert class_of(*W) == fate
+
+
+def test_norm_and_superposition_by_hand():
+    norm, met = module.last_feature(np.array([[[3, 0], [0, 2], [0.6, 0.8]], np.zeros((3, 2))]))
+    assert norm == pytest.approx([1, 0])
+    assert met == pytest.approx([1.8**2 + 1.6**2, 0])
+
+
+def test_a_cell_without_a_model_has_no_class():
+    assert module.classify(np.array([np.nan]), np.array([np.nan])).tolist() == [-1]
+
+
+def test_the_closed_form_map_of_two_features_by_hand():
+    # Boundaries 4r/(2 + 5r): .16, .444 and 4/7; for r = 2 as for r = 1/2.
+    closed = module.closed_forms(grid())
+    ignored, superposed, dedicated = CODES
+    assert closed.boundary == pytest.approx([0.16, 4 / 9, 4 / 7, 4 / 9], rel=1e-12)
+    assert closed.fate.tolist() == [
+        [superposed] * 4,
+        [ignored, superposed, superposed, superposed],
+        [ignored, ignored, ignored, dedicated],
+        [ignored, ignored, ignored, dedicated],
+    ]
+    assert closed.loss[0, 0] == pytest.approx(1.1 * 0.01 / 6)  # the pair
+    assert closed.loss[2, 1] == pytest.approx(0.5 * (0.2 - 0.09))  # without the last
+    assert closed.loss[2, 3] == pytest.approx(0.2 - 0.09)  # without the first
+
+
+def test_the_closed_form_map_of_three_features_by_hand():
+    # For r > 1 the last feature is dedicated, whatever becomes of the others.
+    closed = module.closed_forms(grid(3))
+    ignored, superposed, dedicated = CODES
+    assert closed.fate[:, 0].tolist() == [superposed, ignored, ignored, ignored]
+    assert closed.fate[:, 1].tolist() == [superposed, superposed, ignored, ignored]
+    assert closed.fate[:, 3].tolist() == [dedicated] * 4
+    assert closed.loss[1, 3] == pytest.approx(0.09 / 3)  # the others as a pair
+    assert closed.loss[1, 1] == pytest.approx(1.5 * 0.09 / 6)
+
+
+def test_the_boundary_lies_between_two_values_of_p():
+    ignored, superposed, dedicated = CODES
+    columns = [
+        [superposed, superposed, ignored, ignored],
+        [superposed, ignored, superposed, dedicated],
+        [ignored] * 4,
+        [superposed] * 4,
+    ]
+    found = module.boundary(P, np.array(columns).T)
+    assert found[:2] == pytest.approx([np.sqrt(0.3 * 0.6), np.sqrt(0.6 * 0.9)])
+    assert np.isnan(found[2:]).all()
+
+
+def test_the_slope_jumps_where_the_loss_has_a_kink():
+    p = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
+    assert module.slope_jump(p, np.minimum(4 * p, 1.5 + p), 0.5) == pytest.approx(4)
+    assert module.slope_jump(p, 3 * p, 0.5) == pytest.approx(1)
+    assert np.isnan(module.slope_jump(p, np.minimum(p, 1 - p), 0.5))
+    assert np.isnan(module.slope_jump(p[:2], p[:2], 0.5))
+
+
+def test_a_map_like_the_closed_forms_agrees_with_them():
+    closed = module.closed_forms(grid())
+    same = measured(closed.fate, closed.loss)
+    other = measured(np.full_like(closed.fate, Fate.IGNORED), 2 * closed.loss)
+    found = module.compare(grid(), same, other)
+    assert found.numbers["cells"] == 16
+    assert found.numbers["class_agreement"] == 1
+    assert found.numbers["class_agreement_best"] == 7 / 16
+    assert found.numbers["boundary"] == pytest.approx(np.sqrt(0.3 * 0.6))
+    assert found.numbers["boundary_closed"] == pytest.approx(4 / 7, abs=1e-12)
+    assert found.numbers["ratio_sparse"] == pytest.approx(1)
+    assert found.arrays["loss_best"] == pytest.approx(2 * closed.loss)
+    assert len(found.rows) == 16
+    (row,) = [row for row in found.rows if row["p"] == 0.1 and row["r"] == 0.5]
+    assert (row["class_trained"], row["class_closed"]) == ("superposed", "superposed")
+    assert (row["class_best"], row["ratio"]) == ("ignored", pytest.approx(1))
+
+
+def test_a_cell_that_diverged_has_no_numbers_and_does_not_agree():
+    closed = module.closed_forms(grid())
+    values = [array.copy() for array in measured(closed.fate, closed.loss)]
+    for array in values:
+        array[0, 0] = np.nan
+    lost = module.Measured(*values)
+    found = module.compare(grid(), lost, lost)
+    assert found.numbers["class_agreement"] == 15 / 16
+    assert found.rows[0]["class_trained"] == "undecided"
+    assert found.rows[0]["loss"] is None
+
+
+SMALL = """\
+name: small
+model: {kind: relu_output, n_features: 2, n_hidden: 1}
+data: {feature_probability: 0.1, importance: {last: 1.0}}
+train:
+  objective: population
+  optimizer: adam
+  learning_rate: 2e-2
+  schedule: cosine
+  steps: 300
+  restarts: 6
+sweep:
+  parameters:
+    data.importance.last: [10, 3, 1, 0.3, 0.1]
+    data.feature_probability: {geomspace: {start: 0.01, stop: 1.0, num: 5}}
+"""
+
+
+def sweep(folder, *overrides):
+    """Train a configuration as a person would, with `--set`, and open the result."""
+    folder.joinpath("small.yaml").write_text(SMALL)
+    sets = [word for override in overrides for word in ("--set", override)]
+    arguments = ["sweep", str(folder / "small.yaml"), "-q", "--out", str(folder / "runs"), *sets]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.stderr
+    return superposition_cli.load(result.stdout.strip())
+
+
+# Of the closed-form classes, those whose loss is far below that of every other.
+SURE = {(0.01, 0.3), (0.01, 1), (0.01, 3), (0.1, 0.3), (0.1, 1), (0.1, 3), (0.0316227766017, 1)}
+SURE |= {(1, 0.1), (1, 0.3), (1, 3), (1, 10), (0.316227766017, 1)}
+
+
+@pytest.mark.parametrize("select", ["best", "drop_worst"])
+def test_a_trained_map_agrees_far_from_the_boundary(tmp_path, select):
+    found = module.phase(sweep(tmp_path, f"train.select={select}"))
+    assert found.arrays["r"].tolist() == [0.1, 0.3, 1, 3, 10]
+    assert found.arrays["class_trained"].shape == found.arrays["loss"].shape == (5, 5)
+    sure = [row for row in found.rows if (row["p"], row["r"]) in SURE]
+    assert len(sure) == len(SURE)
+    assert [row for row in sure if row["class_best"] != row["class_closed"]] == []
+    assert found.numbers["class_agreement_best"] >= 0.8
+    for row in found.rows:
+        assert 0.8 < row["loss_best"] / row["loss_closed"] < 1.01
+        assert row["loss_best"] <= row["loss"] + 1e-12
+    if select == "best":
+        assert [row for row in found.rows if row["class_best"] != row["class_trained"]] == []
+        assert found.numbers["ratio_sparse"] == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (("model.n_features=3",), "2 features in 1 or 3 in 2, not relu_output with 3 features"),
+        (("model.kind=linear",), "not linear with 2 features in 1"),
+        (("data.importance.first=2.0",), "importance 1 for all features but the last"),
+        (("data.high=2.0",), r"independent features in U\[0, 1\]"),
+        (("sweep.parameters.seed=[0, 1]",), "no other axis"),
+        (("sweep.parameters.data.importance.last=[0, 1]",), "above 0 in every cell"),
+        (
+            ("sweep.parameters.data.feature_probability=[[0.1, 0.2]]",),
+            "one feature probability for all features",
+        ),
+    ],
+)
+def test_other_runs_are_refused(changes, sentence):
+    with pytest.raises(InvalidInput, match=sentence):
+        module.phase(SimpleNamespace(plan=helpers.plan(SMALL, *changes)))
+
+
+def test_a_run_of_one_setting_is_refused():
+    with pytest.raises(InvalidInput, match="needs a grid over"):
+        module.phase(SimpleNamespace(plan=helpers.plan(SMALL.partition("sweep:")[0])))
+
+
+def test_the_grid_is_laid_out_ascending_whatever_the_order_of_its_axes():
+    plan = helpers.plan(SMALL)
+    found = module.diagram(SimpleNamespace(plan=plan))
+    for i, j in np.ndindex(5, 5):
+        setting = plan.setting(int(found.cell[i, j]))
+        assert setting.feature_probability() == (found.p[i],) * 2
+        assert setting.importance() == (1, found.r[j])
