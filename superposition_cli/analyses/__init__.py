@@ -8,6 +8,7 @@ from collections.abc import Callable
 from superposition_cli.analyses.cells import cells
 from superposition_cli.analyses.phase import phase
 from superposition_cli.analyses.structure import structure
+from superposition_cli.analyses.uniform import uniform
 from superposition_cli.findings import Finding
 from superposition_cli.results import Results
 
@@ -15,4 +16,5 @@ ANALYSES: dict[str, Callable[[Results], Finding]] = {
     "cells": cells,
     "phase": phase,
     "structure": structure,
+    "uniform": uniform,
 }
