@@ -141,7 +141,8 @@ def _launch(
     diverged = _train(experiment, source, path, fresh=fresh, max_models=max_models, quiet=quiet)
     sys.stdout.write(f"{path}\n")
     if diverged:
-        tell(f"{path}: {diverged:,} models diverged (see summary.csv)")
+        total = experiment.n_cells * experiment.train.restarts
+        tell(f"{path}: {diverged:,} of {total:,} models diverged (see summary.csv)")
         raise typer.Exit(0 if allow_diverged else DIVERGED)
 
 
@@ -258,7 +259,10 @@ def _finished(name: str, runs_dir: Path, quiet: bool) -> tuple[Path, Any]:
 @app.command("list")
 def list_(
     what: Annotated[
-        str, typer.Argument(help="runs, configs, models, data, optimizers, schedules, metrics.")
+        str,
+        typer.Argument(
+            help="runs, configs, models, data, optimizers, schedules, analyses, metrics."
+        ),
     ] = "runs",
     runs_dir: RunsDir = Runs,
     as_json: AsJson = False,
