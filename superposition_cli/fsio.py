@@ -35,19 +35,26 @@ def storage(path: Path) -> Iterator[None]:
         raise OutOfResources(f"cannot write {where}: {reason}") from problem
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Put `content` at `path`, whole and durable."""
+@contextlib.contextmanager
+def _replacing(path: Path, mode: str, **how: Any) -> Iterator[Any]:
+    """Yield a file beside `path` that takes its place, durably, when the block ends well."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with storage(path):
         try:
-            with beside.open("wb") as file:
-                file.write(content)
+            with beside.open(mode, **how) as file:
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
         sync_folder(path.parent)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Put `content` at `path`, whole and durable."""
+    with _replacing(path, "wb") as file:
+        file.write(content)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -118,20 +125,9 @@ def append_line(path: Path, line: str) -> None:
         file.write(f"{line}\n".encode())
 
 
-@contextlib.contextmanager
-def text_file(path: Path) -> Iterator[Any]:
-    """Yield a text file that replaces `path` when the block ends well: for long tables."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with storage(path):
-        try:
-            with beside.open("w", encoding="utf-8", newline="") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-        sync_folder(path.parent)
+def text_file(path: Path) -> contextlib.AbstractContextManager[Any]:
+    """Open a text file that replaces `path` when the block ends well: for long tables."""
+    return _replacing(path, "w", encoding="utf-8", newline="")
 
 
 def make_folder(path: Path) -> Path:

@@ -160,6 +160,21 @@ def plan(
     chunk_models: Callable[[Spec, int], int],
     max_models: int = MAX_MODELS,
 ) -> Plan:
+    """Cut a grid into chunks, every combination of settings checked where there are few.
+
+    Raises `InvalidInput` for a combination that does not fit; else see `cut`.
+    """
+    made = cut(experiment, chunk_models, max_models)
+    for cell in range(experiment.n_cells if experiment.n_cells <= CHECKED_CELLS else 0):
+        made.setting(cell)
+    return made
+
+
+def cut(
+    experiment: Experiment,
+    chunk_models: Callable[[Spec, int], int],
+    max_models: int = MAX_MODELS,
+) -> Plan:
     """Group the grid by what has to be compiled and cut each group into chunks.
 
     chunk_models says how many models of a `Spec` advance together, given how many there
@@ -185,10 +200,7 @@ def plan(
         fixed = dict(zip(static, map(int, choice), strict=True))
         spec = spec_of(_setting_of_group(experiment, fixed))
         groups.append(Group(spec, fixed, size, chunk_models(spec, size)))
-    made = Plan(experiment, tuple(groups))
-    for cell in range(experiment.n_cells if experiment.n_cells <= CHECKED_CELLS else 0):
-        made.setting(cell)  # a combination that does not fit is refused before anything runs
-    return made
+    return Plan(experiment, tuple(groups))
 
 
 def is_traced(names: tuple[str, ...]) -> bool:

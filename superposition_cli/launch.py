@@ -87,7 +87,7 @@ def reopen(experiment: Experiment, run: Run) -> tuple[Run, Plan]:
             f"{run.path}: holds another configuration: " + "; ".join(differences(known, asked))
         )
     sizes = iter(group["chunk_models"] for group in run.manifest["groups"])
-    return run, grid.plan(experiment, lambda spec, n: next(sizes), experiment.n_cells * 10**7)
+    return run, grid.cut(experiment, lambda spec, n: next(sizes), experiment.n_cells * 10**7)
 
 
 def drift(run: Run, experiment: Experiment, machine: Machine) -> list[str]:
