@@ -1,9 +1,7 @@
 """Sweeps: how axes are written, counted, zipped and tried."""
 
-import time
-
 import pytest
-from config_texts import BASE, EXAMPLE, data, load, problems, swept
+from config_texts import BASE, EXAMPLE, data, load, problems, swept, within
 
 from superposition_cli import config
 from superposition_cli.errors import InvalidInput
@@ -144,11 +142,10 @@ def test_at_refuses_a_wrong_combination():
 def test_a_huge_grid_is_counted_not_expanded():
     parameters = "seed: {range: {start: 0, stop: 1000000000}}, "
     parameters += "data.sparsity: {linspace: {start: 0, stop: 0.9, num: 1_000_000_000}}"
-    begin = time.perf_counter()
-    experiment = load(swept(parameters))
-    assert experiment.n_cells == 10**18
-    assert experiment.axes[0].item(10**9 - 1) == (10**9 - 1,)
-    assert time.perf_counter() - begin < 2
+    with within(2):
+        experiment = load(swept(parameters))
+        assert experiment.n_cells == 10**18
+        assert experiment.axes[0].item(10**9 - 1) == (10**9 - 1,)
     assert "at most" in problems(swept(f"seed: {{range: {{start: 0, stop: {10**30}}}}}"))[0]
 
 
@@ -158,8 +155,7 @@ def test_hostile_configurations_end_soon():
     wide = data(
         "{sparsity: 0.5, importance: {geometric: 0.9}}", "{n_features: 100000, n_hidden: 2}"
     )
-    begin = time.perf_counter()
-    load(wide + "sweep: {parameters: {seed: {range: {start: 0, stop: 1000000000}}}}\n")
-    assert time.perf_counter() - begin < 4
+    with within(4):
+        load(wide + "sweep: {parameters: {seed: {range: {start: 0, stop: 1000000000}}}}\n")
     assert problems("a: &a [x]\n" + "[" * 100_000)
     assert problems(BASE + "x: !!python/object/apply:os.system [ls]\n")
