@@ -262,6 +262,13 @@ def knobs_of(members: Members, dtype: str) -> Knobs:
     )
 
 
+def knobs_of_one(setting: Setting, dtype: str) -> Knobs:
+    """Return the traced part of one setting, without the axis K."""
+    alone = np.zeros(1, np.int64)
+    knobs = knobs_of(Members(alone, alone, alone, alone, [setting]), dtype)
+    return Knobs(*(values[0] for values in knobs))
+
+
 class Roots(NamedTuple):
     """What the random numbers of K models grow from."""
 

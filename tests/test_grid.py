@@ -148,6 +148,9 @@ def test_specs_and_knobs_say_what_the_settings_say():
     assert knobs.warmup_steps.tolist() == [3] * 6
     assert {leaf.dtype for leaf in knobs} == {np.dtype("float32")}
     assert {leaf.dtype for leaf in grid.knobs_of(members, "float64")} == {np.dtype("float64")}
+    alone = grid.knobs_of_one(made.setting(2), "float32")
+    for values, one in zip(knobs, alone, strict=True):
+        assert one.tolist() == values[2].tolist()
     spec = grid.spec_of(made.setting(0))
     assert (spec.model, spec.n_features, spec.n_hidden) == ("relu_output", 5, 2)
     assert (spec.batch_size, spec.steps, spec.eval_samples) == (64, 60, 1024)

@@ -42,10 +42,8 @@ def _of_embedding(W: np.ndarray) -> dict[str, Any]:
 def _linear_ratio(results: Results, cell: int, loss: float) -> float | None:
     """The loss by the linear optimum of the cell's data, in double precision."""
     setting = results.plan.setting(cell)
-    alone = np.zeros(1, int)
-    members = grid.Members(alone, alone, alone, alone, [setting])
     with jax.enable_x64(True):
-        knobs = jax.tree.map(lambda values: values[0], grid.knobs_of(members, "float64"))
+        knobs = grid.knobs_of_one(setting, "float64")
         covariance = np.asarray(data.moments(grid.spec_of(setting), knobs).covariance)
     try:
         return loss / theory.linear_optimum(knobs.importance, covariance, setting.model.n_hidden)
