@@ -1,0 +1,276 @@
+"""How do features that are active together, or never together, share dimensions?
+
+Correlated features prefer orthogonal vectors, and at high p one direction for the whole set
+(its first principal component); anticorrelated ones prefer opposite vectors. Cells are in
+order of rising p. Source: Elhage et al. 2022, "Correlated and anticorrelated features".
+"""
+
+from collections import Counter
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from superposition_cli import correlation, data, geometry, grid, theory
+from superposition_cli.errors import InvalidInput
+from superposition_cli.findings import Finding, Row
+from superposition_cli.objectives import expected_loss, has_expected_loss
+from superposition_cli.results import Results
+from superposition_cli.settings import Setting
+from superposition_cli.spec import Knobs, Params, Spec
+
+PROBABILITY = "data.feature_probability"
+KINDS = ("correlated", "anticorrelated")
+SHORTEST = 0.3  # of vectors looked at: ten features on one unit vector have .32 each
+COLLAPSED_COSINE = 0.95
+FINER = 4  # more quadrature nodes per axis than training has, whose error it may exploit
+
+
+class Partition(NamedTuple):
+    """Which features belong together."""
+
+    sets: tuple[tuple[int, ...], ...]
+    within: np.ndarray  # [n, n] bool: two features of one set
+    between: np.ndarray  # [n, n] bool: features of two sets
+
+
+class ClosedForms(NamedTuple):
+    """What arrangements of one kind cost; None where there are too few dimensions."""
+
+    linear: float
+    digons: float | None
+    collapsed: float | None
+
+
+def sets(results: Results) -> Finding:
+    """Return cosines within and between sets for each cell's selected model, and its loss.
+
+    The loss is the expected one, with more quadrature nodes than in training (right to 1 %
+    with four active features), for up to six features; else that of cells.csv. Cells without a selected model (all diverged, or a rule
+    that averages) are left out. Arrays: p, loss, loss_linear, loss_digons, loss_collapsed and
+    n_collapsed [C], W [C, n, m], cosines [C, n, n], set_of [n].
+
+    Raises `InvalidInput` unless the run is of relu_output models of `KINDS`, with importance
+    1 and U[0, 1], and sweeps nothing but the probability.
+    """
+    check(results)
+    setting = results.plan.setting(0)
+    parts = partition(setting.data.sets or (), setting.model.n_features)
+    chosen = np.asarray(results.cells["selected_model"], float)
+    density = np.asarray(results.cells["feature_probability"], float)
+    kept = [int(c) for c in np.argsort(density, kind="stable") if np.isfinite(chosen[c])]
+    if not kept:
+        raise InvalidInput("sets needs a selected model in at least one cell")
+    models = [results.model(int(chosen[cell])) for cell in kept]
+    W = np.stack([model["W"] for model in models]).astype(np.float64)
+    rows: list[Row] = []
+    for cell, model, one in zip(kept, models, W, strict=True):
+        found = {"p": float(density[cell]), **embedding(one, parts)}
+        loss = _refined_loss(results, cell, model)
+        rows.append({**results.plan.assignment(cell), **found, **_losses(results, cell, loss)})
+    return Finding(overall(setting, rows), tuple(rows), _arrays(rows, W, parts))
+
+
+def check(results: Results) -> None:
+    """Raise `InvalidInput` where a run is not about tied features of equal importance."""
+    experiment = results.plan.experiment
+    if any(axis.names != (PROBABILITY,) for axis in experiment.axes):
+        raise InvalidInput(f"sets is for a sweep over {PROBABILITY} and no other axis")
+    for cell in range(experiment.n_cells):
+        if len(set(results.plan.setting(cell).feature_probability())) > 1:
+            raise InvalidInput("sets needs one feature probability for all features of a cell")
+    setting = results.plan.setting(0)
+    law = setting.data
+    if law.kind not in KINDS:
+        raise InvalidInput(f"sets is for {' and '.join(KINDS)} features, not {law.kind}")
+    if setting.model.kind != "relu_output":
+        raise InvalidInput(f"sets is for relu_output, not {setting.model.kind}")
+    if (law.target, law.low, law.high) != ("identity", 0, 1) or set(setting.importance()) != {1}:
+        raise InvalidInput("sets needs importance 1, features in U[0, 1] and the target identity")
+
+
+def partition(members: tuple[tuple[int, ...], ...], n_features: int) -> Partition:
+    """Return who is in a set with whom."""
+    owner = _owner(members, n_features)
+    same = owner[:, None] == owner
+    return Partition(tuple(map(tuple, members)), same & ~np.eye(n_features, dtype=bool), ~same)
+
+
+def embedding(W: np.ndarray, parts: Partition) -> dict[str, Any]:
+    """Measure one embedding, W [n, m]: cosines within and between sets, and collapsed sets.
+
+    Over features with ‖W_i‖ > .3, of either kind: least, most and rms of the cosines, largest
+    and mean |cos|, and antipode, the largest over features of the least cosine with another
+    feature, -1 where each has its opposite. rms_ratio is between / within. The rest is of
+    `collapsed` and `adjacent`. None where there are no two such features; outside the plane
+    gaps and adjacent_sets are None too.
+    """
+    norms = np.linalg.norm(W, axis=1)
+    there = norms > SHORTEST
+    seen = there[:, None] & there
+    cos = cosines(W)
+    of_kind = {
+        "within": np.where(parts.within & seen, cos, np.nan),
+        "between": np.where(parts.between & seen, cos, np.nan),
+    }
+    found = {
+        f"{kind}_{name}": value
+        for kind, values in of_kind.items()
+        for name, value in _spread(values).items()
+    }
+    within, between = found["within_rms"], found["between_rms"]
+    planar = W.shape[1] == 2
+    gaps = geometry.angles_2d(W) if planar else np.zeros(0)
+    return {
+        "norm_least": float(norms.min()),
+        "norm_most": float(norms.max()),
+        **found,
+        "rms_ratio": between / within if within and between is not None else None,
+        "n_collapsed": collapsed(W, parts),
+        "adjacent_sets": adjacent(W, parts) if planar else None,
+        "smallest_gap": float(gaps[0]) if len(gaps) else None,
+        "largest_gap": float(gaps[-1]) if len(gaps) else None,
+    }
+
+
+def cosines(W: np.ndarray) -> np.ndarray:
+    """Return the cosine of every two features, [n, m] -> [n, n]; 0 for a zero vector."""
+    norms = np.linalg.norm(W, axis=1, keepdims=True)
+    directions = np.divide(W, norms, out=np.zeros_like(W), where=norms > 0)
+    return directions @ directions.T
+
+
+def collapsed(W: np.ndarray, parts: Partition) -> int:
+    """Count the sets of two or more features on one ray: all |W_i| > .3, all cosines > .95."""
+    norms, cos = np.linalg.norm(W, axis=1), cosines(W)
+    shared = [list(members) for members in parts.sets if len(members) > 1]
+    return sum(
+        bool(norms[one].min() > SHORTEST and cos[np.ix_(one, one)].min() > COLLAPSED_COSINE)
+        for one in shared
+    )
+
+
+def adjacent(W: np.ndarray, parts: Partition) -> int:
+    """Count the sets whose features follow one another around the plane, W [n, 2].
+
+    Features with ‖W_i‖ <= .3 have no place; a set with such a feature is not counted.
+    """
+    there = np.flatnonzero(np.linalg.norm(W, axis=1) > SHORTEST)
+    around = there[np.argsort(np.arctan2(W[there, 1], W[there, 0]), kind="stable")]
+    owner = _owner(parts.sets, len(W))[around]
+    ends = Counter(owner[owner != np.roll(owner, -1)].tolist())
+    size = Counter(owner.tolist())
+    return sum(
+        size[index] == len(members) and ends[index] <= 1 for index, members in enumerate(parts.sets)
+    )
+
+
+def closed_forms(setting: Setting) -> ClosedForms:
+    """Return what the best linear model costs, and arrangements of digons or collapsed sets.
+
+    Digons need n/2 dimensions: of features of two correlated sets each p²/3, of features of
+    one anticorrelated set 0. Collapsed sets need a dimension each and are for correlated data.
+    """
+    n, m = setting.model.n_features, setting.model.n_hidden
+    p = setting.feature_probability()[0]
+    sizes = [len(members) for members in setting.data.sets or ()]
+    tied = setting.data.kind == "correlated"
+    with jax.enable_x64(True):
+        knobs = grid.knobs_of_one(setting, "float64")
+        covariance = np.asarray(data.moments(grid.spec_of(setting), knobs).covariance)
+        pair = float(correlation.digon_loss(p * p if tied else 0.0))
+        alone = float(np.sum(np.asarray(correlation.collapsed_loss(p, np.array(sizes)))))
+    return ClosedForms(
+        theory.linear_optimum(knobs.importance, covariance, m),
+        n / 2 * pair if n <= 2 * m and _pairs_up(sizes, across=tied) else None,
+        alone if tied and len(sizes) <= m else None,
+    )
+
+
+def overall(setting: Setting, rows: list[Row]) -> dict[str, float | int | bool | None]:
+    """Return what holds for all cells together; rows in order of rising p.
+
+    collapse_rises: whether the number of collapsed sets never falls as p rises.
+    collapse_boundary: the p from which digons cost more than collapsed sets, in closed form;
+    null where either does not fit or sets differ in size.
+    """
+    counts = [row["n_collapsed"] for row in rows]
+    size = {len(members) for members in setting.data.sets or ()}
+    comparable = len(size) == 1 and None not in (rows[0]["loss_digons"], rows[0]["loss_collapsed"])
+    with jax.enable_x64(True):
+        boundary = float(correlation.collapse_boundary(*size)) if comparable else None
+    return {
+        "cells": len(rows),
+        "n_sets": len(setting.data.sets or ()),
+        "collapse_rises": bool(np.all(np.diff(counts) >= 0)),
+        "collapse_boundary": boundary,
+    }
+
+
+def _pairs_up(sizes: list[int], across: bool) -> bool:
+    """Whether all features can form pairs across sets, or else within sets."""
+    if not across:
+        return all(size % 2 == 0 for size in sizes)
+    return sum(sizes) % 2 == 0 and 2 * max(sizes) <= sum(sizes)
+
+
+def _owner(members: tuple[tuple[int, ...], ...], n_features: int) -> np.ndarray:
+    owner = np.zeros(n_features, np.int64)
+    for index, one in enumerate(members):
+        owner[list(one)] = index
+    return owner
+
+
+def _spread(values: np.ndarray) -> dict[str, float | None]:
+    """Summarise cosines [n, n] of one kind, NaN where there is none."""
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return dict.fromkeys(("least", "most", "max_abs", "mean_abs", "rms", "antipode"))
+    lowest = np.min(values, axis=1, initial=np.inf, where=np.isfinite(values))
+    return {
+        "least": float(known.min()),
+        "most": float(known.max()),
+        "max_abs": float(np.abs(known).max()),
+        "mean_abs": float(np.abs(known).mean()),
+        "rms": float(np.sqrt((known**2).mean())),
+        "antipode": float(lowest[np.isfinite(lowest)].max()),
+    }
+
+
+def _refined_loss(results: Results, cell: int, model: dict[str, np.ndarray]) -> float:
+    setting = results.plan.setting(cell)
+    spec = grid.spec_of(setting)
+    if not has_expected_loss(spec):
+        return float(results.cells["loss"][cell])
+    with jax.enable_x64(True):
+        knobs = grid.knobs_of_one(setting, "float64")
+        params = {name: np.asarray(value, np.float64) for name, value in model.items()}
+        return float(_finer_loss(spec, knobs, params))
+
+
+@partial(jax.jit, static_argnums=0)
+def _finer_loss(spec: Spec, knobs: Knobs, params: Params) -> jax.Array:
+    return expected_loss(spec, knobs, params, finer=FINER)
+
+
+def _losses(results: Results, cell: int, loss: float) -> dict[str, float | None]:
+    forms = closed_forms(results.plan.setting(cell))
+    return {
+        "loss": loss,
+        "loss_linear": forms.linear,
+        "loss_digons": forms.digons,
+        "loss_collapsed": forms.collapsed,
+        "linear_ratio": loss / forms.linear if forms.linear else None,
+        "digon_ratio": loss / forms.digons if forms.digons else None,
+    }
+
+
+def _arrays(rows: list[Row], W: np.ndarray, parts: Partition) -> dict[str, np.ndarray]:
+    names = ("p", "loss", "loss_linear", "loss_digons", "loss_collapsed", "n_collapsed")
+    return {
+        **{name: np.array([row[name] for row in rows], float) for name in names},
+        "W": W,
+        "cosines": np.stack([cosines(one) for one in W]),
+        "set_of": _owner(parts.sets, W.shape[1]),
+    }
