@@ -46,10 +46,11 @@ class ClosedForms(NamedTuple):
 def sets(results: Results) -> Finding:
     """Return cosines within and between sets for each cell's selected model, and its loss.
 
-    The loss is the expected one, with more quadrature nodes than in training (right to 1 %
-    with four active features), for up to six features; else that of cells.csv. Cells without a selected model (all diverged, or a rule
-    that averages) are left out. Arrays: p, loss, loss_linear, loss_digons, loss_collapsed and
-    n_collapsed [C], W [C, n, m], cosines [C, n, n], set_of [n].
+    For up to six features the loss is the expected one, with more quadrature nodes than in
+    training (right to 1 % with four active features); else that of cells.csv. Cells without
+    a selected model (all diverged, or a rule that averages) are left out. Arrays: p, loss,
+    loss_linear, loss_digons, loss_collapsed and n_collapsed [C], NaN where there is none,
+    W [C, n, m], cosines [C, n, n], set_of [n].
 
     Raises `InvalidInput` unless the run is of relu_output models of `KINDS`, with importance
     1 and U[0, 1], and sweeps nothing but the probability.
