@@ -21,7 +21,7 @@ FLOORS = {
     "correlation",
     2: "train evaluate",
     3: "strict_yaml complaints vectors settings axes experiment hashing config grid shipped "
-    "fsio runs devices history tables findings records",
+    "fsio runs devices history tables findings records optimum",
     4: "launch sweep stopping checkup bench results engines engines.local analyses analyses.*",
     5: "verify report report.terminal report.listing report.progress report.show",
     6: "cli __init__",
