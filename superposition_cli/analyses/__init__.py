@@ -5,12 +5,22 @@ A new analysis is a new file here and one line in `ANALYSES`.
 
 from collections.abc import Callable
 
-from superposition_cli.analyses import cells, phase, sets, structure, uniform
+from superposition_cli.analyses import (
+    capacity,
+    cells,
+    decomposition,
+    phase,
+    sets,
+    structure,
+    uniform,
+)
 from superposition_cli.findings import Finding
 from superposition_cli.results import Results
 
 ANALYSES: dict[str, Callable[[Results], Finding]] = {
+    "capacity": capacity.capacity,
     "cells": cells.cells,
+    "decomposition": decomposition.decomposition,
     "phase": phase.phase,
     "sets": sets.sets,
     "structure": structure.structure,

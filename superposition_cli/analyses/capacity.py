@@ -1,0 +1,86 @@
+"""How is the capacity of the hidden space allotted to features by their importance?
+
+The capacity C_i of a feature is the share of a dimension it has to itself, the same as its
+dimensionality D_i. Source: Scherlis et al. 2022, "Polysemanticity and capacity in neural
+networks".
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from superposition_cli import metrics
+from superposition_cli.errors import InvalidInput
+from superposition_cli.findings import Finding
+from superposition_cli.results import Results
+
+EDGE = 0.05  # a capacity within this of 1 or 0 is full or none
+
+
+def capacity(results: Results) -> Finding:
+    """Return how the selected model of each cell divides its capacity among its features.
+
+    Rows: sum_capacity and its share of m; how many features have full (C_i > 0.95),
+    fractional and no (C_i < 0.05) capacity; and `rise` of `of_embedding`.
+
+    Arrays: capacity and importance [cells, n], in the order of the features; cell [cells].
+
+    Raises `InvalidInput` where n_features differs between cells or none has a selected
+    model. Cells without one are left out.
+    """
+    chosen = np.asarray(results.cells["selected_model"], float)
+    kept = [int(cell) for cell in np.flatnonzero(np.isfinite(chosen))]
+    if not kept:
+        raise InvalidInput("capacity needs a selected model in at least one cell")
+    settings = [results.plan.setting(cell) for cell in kept]
+    if len({one.model.n_features for one in settings}) > 1:
+        raise InvalidInput("capacity needs the same n_features in every cell")
+    C = np.stack([capacities(results.model(int(chosen[cell]))["W"]) for cell in kept])
+    importance = np.array([one.importance() for one in settings], float)
+    rows = tuple(
+        {**results.plan.assignment(cell), **of_embedding(*one, setting.model.n_hidden)}
+        for cell, setting, one in zip(kept, settings, zip(C, importance, strict=True), strict=True)
+    )
+    shares = [row["sum_share"] for row in rows]
+    numbers = {
+        "cells": len(rows),
+        "sum_share_least": min(shares),
+        "sum_share_most": max(shares),
+        "smallest": float(C.min()),
+        "largest": float(C.max()),
+    }
+    return Finding(numbers, rows, {"capacity": C, "importance": importance, "cell": np.array(kept)})
+
+
+def capacities(W: np.ndarray) -> np.ndarray:
+    """Return the capacity of every feature in double precision: [n, m] -> [n]."""
+    with jax.enable_x64(True):
+        return np.asarray(metrics.capacity(jnp.asarray(W, jnp.float64)))
+
+
+def of_embedding(C: np.ndarray, importance: np.ndarray, n_hidden: int) -> dict[str, Any]:
+    """Measure one allotment of capacity, C and importance [n].
+
+    rise: the most by which a feature has more capacity than one of greater importance,
+    max (C_j - C_i) over I_j < I_i, or 0: capacity goes to what matters most. Null where all
+    features are equally important.
+    """
+    full, none = C > 1 - EDGE, C < EDGE
+    return {
+        "sum_capacity": float(C.sum()),
+        "sum_share": float(C.sum() / n_hidden),
+        "full": int(full.sum()),
+        "fractional": int((~full & ~none).sum()),
+        "none": int(none.sum()),
+        "rise": rise(C, importance),
+    }
+
+
+def rise(C: np.ndarray, importance: np.ndarray) -> float | None:
+    """Return max (C_j - C_i)₊ over pairs with I_j < I_i, None where there is no such pair."""
+    less = importance[:, None] < importance[None, :]  # [j, i]
+    if not less.any():
+        return None
+    return float(max(0.0, (C[:, None] - C[None, :])[less].max()))
