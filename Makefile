@@ -16,7 +16,8 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-verify: $(READY)  ## the tests that train for minutes
+verify: $(READY)  ## train every fast configuration anew, check its claims; then the slow tests
+	RUNS=$$(mktemp -d) && trap 'rm -rf "$$RUNS"' EXIT && $(BIN)/sp verify --runs-dir "$$RUNS"
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 bench: $(READY)  ## models x steps per second on this machine

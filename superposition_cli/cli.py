@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -108,7 +109,7 @@ def sweep(
     _launch(experiment, source, out, runs_dir, dry_run, fresh, allow_diverged, max_models, quiet)
 
 
-def _load(name: str, overrides: list[str] | None) -> tuple[Any, Path]:
+def _load(name: str, overrides: list[str] | None = None) -> tuple[Any, Path]:
     from superposition_cli import config, shipped
     from superposition_cli.analyses import ANALYSES
     from superposition_cli.metrics import METRICS
@@ -138,7 +139,7 @@ def _launch(
         console().print(terminal.plan_table(launch.estimate(plan, machine)))
         return
     path = out or launch.default_path(runs_dir, experiment)
-    diverged = _train(experiment, source, path, fresh=fresh, max_models=max_models, quiet=quiet)
+    diverged, _ = _train(experiment, source, path, fresh, max_models, quiet)
     sys.stdout.write(f"{path}\n")
     if diverged:
         total = experiment.n_cells * experiment.train.restarts
@@ -147,9 +148,9 @@ def _launch(
 
 
 def _train(
-    experiment: Any, source: Path, path: Path, *, fresh: bool, max_models: int, quiet: bool
-) -> int:
-    """Train what is missing, showing progress; return how many models diverged in all."""
+    experiment: Any, source: Path, path: Path, fresh: bool, max_models: int, quiet: bool
+) -> tuple[int, bool]:
+    """Train what is missing; return how many models diverged in all, and if any was missing."""
     from superposition_cli import devices, launch, sweep
     from superposition_cli.engines.local import local
     from superposition_cli.report import progress
@@ -165,9 +166,11 @@ def _train(
         stoppable(tell) as stopping,
         progress.shown(console(True), plan, quiet) as show,
     ):
+        missing = False
         for news in sweep.run_all(run, plan, local, machine.workers, stopping.is_set):
+            missing = True
             show(news)
-    return run.status().get("diverged", 0)
+    return run.status().get("diverged", 0), missing
 
 
 @app.command()
@@ -230,30 +233,30 @@ def verify(
     from superposition_cli import verify as claims
     from superposition_cli.report import terminal
 
-    verdicts = {}
-    for name in names or shipped.with_claims("fast"):
-        path, experiment = _finished(name, runs_dir, quiet)
-        verdicts[str(path)] = claims.of_run(path, experiment.expect, again)
-    content = claims.as_json(verdicts)
+    cases = claims.cases(names or shipped.with_claims("fast"), runs_dir, _load)
+    outcomes = []
+    for place, case in enumerate(cases, 1):
+        if not quiet:
+            tell(f"[{place}/{len(cases)}] {case.experiment.name}: {case.path}")
+        seconds = _train_case(case, quiet)
+        outcomes.append(claims.outcome(case, seconds, again))
+        if not as_json:
+            console().print(terminal.outcome_view(outcomes[-1]))
     if as_json:
-        give_json(content)
+        give_json(claims.as_json(outcomes))
     else:
-        console().print(terminal.verdict_table(content["verdicts"]))
-    if not content["passed"]:
+        console().print(terminal.summary(outcomes))
+    if not all(one.passed for one in outcomes):
         raise typer.Exit(1)
 
 
-def _finished(name: str, runs_dir: Path, quiet: bool) -> tuple[Path, Any]:
-    """Return a run and what is expected of it, training first what a configuration lacks."""
-    from superposition_cli import launch
-
-    if (Path(name) / "run.json").is_file():
-        return Path(name), launch.load(Path(name))[1].experiment
-    experiment, source = _load(name, None)
-    path = launch.default_path(runs_dir, experiment)
-    tell(f"{name}: {path}")
-    _train(experiment, source, path, fresh=False, max_models=10**7, quiet=quiet)
-    return path, experiment
+def _train_case(case: Any, quiet: bool) -> float | None:
+    """Train what a configuration lacks; return the seconds it took, None if it lacked nothing."""
+    if case.source is None:
+        return None
+    begun = time.monotonic()
+    _, missing = _train(case.experiment, case.source, case.path, False, 10**7, quiet)
+    return time.monotonic() - begun if missing else None
 
 
 @app.command("list")

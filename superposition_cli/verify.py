@@ -1,20 +1,32 @@
 """Claims: what a configuration expects of its findings, and whether it came out."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from superposition_cli import findings
+from superposition_cli import __version__, config, findings, launch
 from superposition_cli.analyses import ANALYSES
 from superposition_cli.config import Expectation, Experiment
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding
 from superposition_cli.results import Results
+from superposition_cli.runs import now
 
 SCHEMA_VERSION = 1
+
+
+class Case(NamedTuple):
+    """One run to be verified, and the configuration file it is trained from.
+
+    source: None for a run that is there; only a configuration is trained.
+    """
+
+    path: Path
+    experiment: Experiment
+    source: Path | None
 
 
 class Verdict(NamedTuple):
@@ -22,10 +34,88 @@ class Verdict(NamedTuple):
 
     id: str
     claim: str
+    finding: str
+    where: Mapping[str, Any]
     expected: str
     observed: Any
     passed: bool
-    seconds: float
+
+
+class Outcome(NamedTuple):
+    """The verdicts on one run, and what they took.
+
+    train_seconds: None when there was nothing left to train.
+    analysis_seconds: next to nothing where the findings were kept.
+    """
+
+    config: str
+    hash8: str
+    cost: str
+    run: str
+    device: str
+    train_seconds: float | None
+    analysis_seconds: float
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every claim holds."""
+        return all(one.passed for one in self.verdicts)
+
+
+def cases(
+    names: Sequence[str], runs_dir: Path, read: Callable[[str], tuple[Experiment, Path]]
+) -> list[Case]:
+    """Return what is to be verified; `read` loads a configuration by its name.
+
+    Raises `InvalidInput` for a name that is neither, for what expects nothing, and for a
+    claim about an analysis that there is not: all before anything is trained.
+    """
+    found = []
+    for name in dict.fromkeys(names):
+        if (Path(name) / "run.json").is_file():
+            case = Case(Path(name), launch.load(Path(name))[1].experiment, None)
+        else:
+            experiment, source = read(name)
+            case = Case(launch.default_path(runs_dir, experiment), experiment, source)
+        if not case.experiment.expect:
+            raise InvalidInput(f"{name}: has no claims to verify (nothing under expect)")
+        for entry in case.experiment.expect:
+            _analysis_of(entry)
+        found.append(case)
+    return found
+
+
+def outcome(case: Case, train_seconds: float | None, again: bool = False) -> Outcome:
+    """Hold the claims of a case against its finished run."""
+    begun = time.monotonic()
+    results = Results(case.path)
+    verdicts = tuple(check(results, case.experiment.expect, again))
+    experiment = case.experiment
+    return Outcome(
+        config=experiment.name,
+        hash8=config.hash8(experiment),
+        cost=experiment.cost,
+        run=str(case.path),
+        device=results.run.manifest["machine"]["device"],
+        train_seconds=train_seconds,
+        analysis_seconds=time.monotonic() - begun,
+        verdicts=verdicts,
+    )
+
+
+def as_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Return what `sp verify --json` prints: every run with its verdicts, and whether all hold."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "version": __version__,
+        "created": now(),
+        "passed": all(one.passed for one in outcomes),
+        "configs": [
+            {**one._asdict(), "passed": one.passed, "verdicts": [v._asdict() for v in one.verdicts]}
+            for one in outcomes
+        ],
+    }
 
 
 def analyze(results: Results, names: tuple[str, ...], again: bool = False) -> dict[str, Finding]:
@@ -43,21 +133,8 @@ def analyze(results: Results, names: tuple[str, ...], again: bool = False) -> di
 
 def wanted(experiment: Experiment) -> tuple[str, ...]:
     """Return the analyses a configuration asks for, by name or through a claim."""
-    claimed = (entry.finding.split(".", 1)[0] for entry in experiment.expect)
-    names = dict.fromkeys([*experiment.analyses, *claimed])
+    names = dict.fromkeys([*experiment.analyses, *map(_analysis_of, experiment.expect)])
     return tuple(names) or ("cells",)
-
-
-def of_run(path: Path, claims: Sequence[Expectation], again: bool = False) -> list[Verdict]:
-    """Hold claims against the findings of a finished run folder."""
-    return check(Results(path), claims, again)
-
-
-def as_json(verdicts: Mapping[str, Sequence[Verdict]]) -> dict[str, Any]:
-    """Return what `sp verify --json` prints: every verdict with its run, and whether all hold."""
-    rows = [{"run": run, **one._asdict()} for run, found in verdicts.items() for one in found]
-    passed = all(row["passed"] for row in rows)
-    return {"schema_version": SCHEMA_VERSION, "passed": passed, "verdicts": rows}
 
 
 def check(results: Results, claims: Sequence[Expectation], again: bool = False) -> list[Verdict]:
@@ -65,29 +142,33 @@ def check(results: Results, claims: Sequence[Expectation], again: bool = False) 
 
     Raises `InvalidInput` when a claim names no analysis, number or row.
     """
-    names = tuple(dict.fromkeys(entry.finding.split(".", 1)[0] for entry in claims))
-    for entry in claims:
-        if entry.finding.split(".", 1)[0] not in ANALYSES:
-            raise InvalidInput(f"{entry.id}: {entry.finding} names no analysis")
-    found: dict[str, Finding] = {}
-    seconds: dict[str, float] = {}
-    for name in names:
-        begun = time.monotonic()
-        found |= analyze(results, (name,), again)
-        seconds[name] = time.monotonic() - begun
-    return [_verdict(entry, found, seconds) for entry in claims]
+    names = tuple(dict.fromkeys(map(_analysis_of, claims)))
+    found = analyze(results, names, again)
+    return [_verdict(entry, found) for entry in claims]
 
 
-def _verdict(
-    entry: Expectation, found: Mapping[str, Finding], seconds: Mapping[str, float]
-) -> Verdict:
+def _analysis_of(entry: Expectation) -> str:
+    name = entry.finding.split(".", 1)[0]
+    if name not in ANALYSES:
+        raise InvalidInput(f"{entry.id}: {entry.finding} names no analysis")
+    return name
+
+
+def _verdict(entry: Expectation, found: Mapping[str, Finding]) -> Verdict:
     name, _, key = entry.finding.partition(".")
     try:
         observed = findings.pick(found[name], key, entry.where)
     except InvalidInput as problem:
         raise InvalidInput(f"{entry.id} {entry.finding}: {problem}") from None
-    passed = holds(entry, observed)
-    return Verdict(entry.id, entry.claim or "", expected(entry), observed, passed, seconds[name])
+    return Verdict(
+        id=entry.id,
+        claim=entry.claim or "",
+        finding=entry.finding,
+        where=entry.where or {},
+        expected=expected(entry),
+        observed=observed,
+        passed=holds(entry, observed),
+    )
 
 
 def expected(entry: Expectation) -> str:

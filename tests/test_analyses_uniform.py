@@ -5,11 +5,10 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 import superposition_cli
-from superposition_cli import config, grid, shipped, verify
+from superposition_cli import config, grid
 from superposition_cli.analyses import uniform as module
 from superposition_cli.cli import app
 from superposition_cli.errors import InvalidInput
@@ -171,14 +170,3 @@ class Planned:
 def test_other_runs_are_refused(override, why):
     with pytest.raises(InvalidInput, match=why):
         module.check(Planned(override))
-
-
-@pytest.mark.slow
-def test_v12_to_v16_hold_for_the_shipped_configuration(tmp_path):
-    text = shipped.find("uniform_geometry").read_text(encoding="utf-8")
-    asked = config.loads(text, "uniform_geometry.yaml").expect
-    assert {entry.id[:3] for entry in asked} >= {"V12", "V13", "V14", "V15", "V16"}
-    tree = yaml.safe_load(text)
-    assert tree["analyses"] == ["uniform"]
-    verdicts = verify.check(trained(tmp_path, text), asked)
-    assert [verdict for verdict in verdicts if not verdict.passed] == []

@@ -1,117 +1,99 @@
-"""The numbers of the field that the shipped configurations must reproduce when trained.
+"""The page of claims: what it lists, what it takes in, and one configuration end to end."""
 
-The claims' identifiers are those of docs/claims.md where it exists; expected numbers come
-from closed forms and from exact optimisation of the expected loss, not from this code.
-"""
+import json
+import runpy
+from pathlib import Path
 
-import itertools
-
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-import superposition_cli
-from superposition_cli import geometry
+from superposition_cli import config, shipped
 from superposition_cli.cli import app
 
-IMPORTANCE = 0.9 ** np.arange(5)
+DOCS = Path(__file__).parents[1] / "docs"
+claims = runpy.run_path(str(DOCS / "make_claims.py"))
+
+# Claims of the field that something here must check, by a configuration or a unit test.
+CHECKED = """
+    V01 V02 V03 V04 V05 V06 V07 V08 V09 V10 V11 V12 V13 V14 V15 V16 V18
+    V37 V38 V39 V40 V42
+"""
 
 
-def trained(folder, name):
-    """Train a shipped configuration as a person would and open the result."""
-    result = CliRunner().invoke(app, ["sweep", name, "-q", "--out", str(folder / name)])
-    assert result.exit_code == 0, result.stderr
-    return superposition_cli.load(result.stdout.strip())
+def test_the_page_is_what_the_script_writes():
+    assert (DOCS / "claims.md").read_text(encoding="utf-8") == claims["page"]()
+
+
+def test_every_claim_is_checked_somewhere():
+    assert set(CHECKED.split()) - claims["ids"]() == set()
+
+
+def test_every_observation_is_of_a_configuration_that_is_there():
+    assert set(claims["load"]()) <= set(claims["of_configs"]())
+
+
+def test_claims_are_read_from_the_names_of_tests(tmp_path):
+    (tmp_path / "test_a.py").write_text(
+        "raise SystemExit('must not run')\n"
+        "@pytest.mark.parametrize('k', [1])\n@pytest.mark.slow\n"
+        "def test_v91_v92a_two_at_once(k):\n    '''Both: 2 within 1e-9.\n\n    More.'''\n"
+        "def test_v93_a_boundary(): pass\ndef test_vectors(): pass\ndef helper_v94_x(): pass\n"
+    )
+    assert claims["of_tests"](tmp_path) == [
+        ("V91", "Both: 2 within 1e-9", "test_a.py::test_v91_v92a_two_at_once", True),
+        ("V92a", "Both: 2 within 1e-9", "test_a.py::test_v91_v92a_two_at_once", True),
+        ("V93", "a boundary", "test_a.py::test_v93_a_boundary", False),
+    ]
 
 
 @pytest.fixture(scope="module")
-def intro(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("claims"), "intro")
+def printed(tmp_path_factory):
+    """What `sp verify` prints for a configuration of the field, trained in full."""
+    runs = tmp_path_factory.mktemp("claims")
+    done = CliRunner().invoke(app, ["verify", "intro", "-q", "--json", "--runs-dir", str(runs)])
+    assert done.exit_code == 0, done.stdout
+    return json.loads(done.stdout)
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("claims"), "demonstrate_small")
+def test_an_observation_replaces_that_of_its_configuration_only(printed):
+    kept = {"intro": "older", "phase_2_1": "other"}
+    taken = claims["taken_in"](kept, printed)
+    assert taken["phase_2_1"] == "other"
+    assert taken["intro"]["claims"]["V01a"]["observed"] == 5
+    assert taken["intro"]["date"] == printed["created"][:10]
+    assert set(taken) == set(kept)
+    assert kept["intro"] == "older"
 
 
-def best(run, density, kind=None):
-    """The row of the cell with this density (and model kind)."""
-    rows = np.isclose(run.cells["data.feature_probability"], density)
-    if kind is not None:
-        rows &= run.cells["model.kind"] == kind
-    (row,) = np.flatnonzero(rows)
-    return {name: column[row] for name, column in run.cells.items()}
+def verdict(printed, id_, **changes):
+    """The verdict of the page on a claim of `intro` whose expectation has changed."""
+    experiment = config.load(shipped.find("intro"))
+    (entry,) = (entry for entry in experiment.expect if entry.id == id_)
+    seen = claims["taken_in"]({}, printed)["intro"]
+    return claims["verdict"](experiment, entry.model_copy(update=changes), seen)
 
 
-def embedding(run, density):
-    return run.model(int(best(run, density)["selected_model"]))["W"]
+def test_an_observation_counts_as_long_as_the_same_is_asked(printed):
+    assert verdict(printed, "V01a") == ("5", "pass")
+    assert verdict(printed, "V02a") == ("2 digons", "pass")
+    assert verdict(printed, "V01a", equals=6) == ("5", "stale")
+    assert verdict(printed, "V01b", tol=3.0)[1] == "stale"
+    assert verdict(printed, "V01b", where={"data.feature_probability": 0.1})[1] == "stale"
+    assert verdict(printed, "V01a", claim="in other words") == ("5", "pass")
+    assert verdict(printed, "V01a", id="V99") == ("", "not observed")
 
 
-def ratio_to_linear(cell, kept, importance):
-    """Loss by that of the best linear model: sum of the importances it drops, by sigma^2."""
-    p = cell["data.feature_probability"]
-    return cell["loss"] / (importance[kept:].sum() * (p / 3 - p**2 / 4))
+def test_an_observation_of_another_training_is_stale_and_a_failed_one_says_so(printed):
+    other = json.loads(json.dumps(printed))
+    (one,) = other["configs"]
+    one["verdicts"][0]["observed"] = 4
+    assert verdict(other, "V01a") == ("4", "FAIL")
+    one["hash8"] = "00000000"
+    assert verdict(other, "V01a") == ("4", "stale")
 
 
-def test_v01_a_pentagon_when_sparse(intro):
-    W = embedding(intro, 0.05)
-    gaps = geometry.angles_2d(W)
-    assert len(gaps) == 5
-    assert np.abs(gaps - 72).max() < 4
-
-
-def test_v02_two_antipodal_pairs_in_between(intro):
-    W = embedding(intro, 0.2)
-    norms = np.linalg.norm(W, axis=1)
-    gaps = geometry.angles_2d(W)
-    assert len(gaps) == 4
-    assert np.abs(gaps - 90).max() < 3
-    assert norms[4] < 0.2
-    cosines = (W[:4] @ W[:4].T) / np.outer(norms[:4], norms[:4])
-    assert sorted(cosines.min(1).round(2)) == [-1.0] * 4
-
-
-def test_v03_two_orthogonal_features_when_dense(intro):
-    W = embedding(intro, 1.0)
-    norms = np.linalg.norm(W, axis=1)
-    assert (norms > 0.5).tolist() == [True, True, False, False, False]
-    assert abs(W[0] @ W[1]) / (norms[0] * norms[1]) < 0.02
-    assert ratio_to_linear(best(intro, 1.0), 2, IMPORTANCE) == pytest.approx(1, abs=0.01)
-
-
-# Exact optimum of the expected loss (quadrature over activity patterns, L-BFGS), by the
-# linear optimum: .865 at p = .5, .485 at .2, .316 at .1, .206 at .05.
-@pytest.mark.parametrize(
-    ("density", "ratio"), [(0.5, 0.865), (0.2, 0.485), (0.1, 0.316), (0.05, 0.206)]
-)
-def test_training_comes_within_two_percent_of_the_exact_optimum(intro, density, ratio):
-    assert ratio_to_linear(best(intro, density), 2, IMPORTANCE) == pytest.approx(ratio, rel=0.02)
-
-
-DENSITIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
-
-
-@pytest.mark.parametrize("density", DENSITIES)
-def test_v04_v05_linear_models_reach_the_closed_form_optimum(small, density):
-    cell = best(small, density, "linear")
-    excess = ratio_to_linear(cell, 5, 0.7 ** np.arange(20)) - 1
-    assert -1e-6 < excess < 0.01
-    W = small.model(int(cell["selected_model"]))["W"]
-    norms = np.linalg.norm(W, axis=1)
-    assert (norms > 0.5).tolist() == [True] * 5 + [False] * 15
-    assert norms[:5] == pytest.approx(np.ones(5), abs=0.02)
-
-
-@pytest.mark.parametrize(("density", "least", "most"), [(1.0, 5, 5), (0.1, 8, 20), (0.01, 11, 20)])
-def test_v06_relu_models_represent_more_as_features_become_sparse(small, density, least, most):
-    assert least <= best(small, density, "relu_output")["n_represented"] <= most
-
-
-def test_v07_relu_loss_against_the_linear_optimum(small):
-    cell = best(small, 0.1, "relu_output")
-    assert ratio_to_linear(cell, 5, 0.7 ** np.arange(20)) == pytest.approx(0.45, abs=0.05)
-
-
-def test_represented_count_does_not_fall_with_sparsity(small):
-    counts = [best(small, p, "relu_output")["n_represented"] for p in DENSITIES]
-    assert all(b >= a - 1 for a, b in itertools.pairwise(counts))
+def test_the_page_counts_verdicts_and_says_what_was_never_observed(printed):
+    page = claims["page"](claims["taken_in"]({}, printed))
+    count = len(config.load(shipped.find("intro")).expect)
+    assert f" not observed, {count} pass.\n" in page
+    assert "| `phase_2_1` | fast | never |" in page

@@ -130,17 +130,19 @@ def test_two_active_features_are_accurate_for_every_slope(float64, function, for
     check_values(function, formula, points_of_two(), np.float32, 1e-5, 1.2e-7**2)
 
 
-def test_published_values(float64):
+def test_v40_values_of_the_building_blocks(float64):
+    """Means over uniform inputs F, G, A, K2, A2 and Phi_2 at chosen points, within 6e-9."""
     found = [
         rectified_square(0.5, -0.1), rectified_square(-1.0, 0.2), own_error(0.8, 0.0),
         own_error(1.37, -0.2823), rectified_square_of_two(0.5, -0.5, 0.1),
         own_error_of_two(1.0, -1.0, 0.0), own_error_of_two(1.0, -0.5, 0.0),
         own_error_of_two(0.9, -0.4, 0.05), moment_of(jnp.array([0.6, -0.5, 0.3]), 0.05, 2),
+        rectified_product(0.5, -0.1),
     ]  # fmt: skip
-    # V40 of the specification, which gives 8 decimals
+    # given to 8 decimals; G = [(a + b)³/3 - b (a + b)²/2] / a² = [.064/3 + .008] / .25 by hand
     expected = [
         0.04266667, 0.00266667, 0.01333333, 0.01140631, 0.04313333,
-        1 / 6, 1 / 16, 0.04683337, 0.11743021,
+        1 / 6, 1 / 16, 0.04683337, 0.11743021, 0.088 / 0.75,
     ]  # fmt: skip
     np.testing.assert_allclose(found, expected, rtol=0, atol=6e-9)
 

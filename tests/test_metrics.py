@@ -92,7 +92,8 @@ def rotation(m, seed=0):
 
 @pytest.mark.parametrize("name", POLYTOPES)
 @pytest.mark.parametrize("scale", [1.0, 0.37])
-def test_dimensionality_of_polytopes(float64, name, scale):
+def test_v18_dimensionality_of_polytopes(float64, name, scale):
+    """Digon 1/2, triangle 2/3, tetrahedron 3/4, pentagon 2/5, antiprism 3/8, within 1e-12."""
     vectors, expected = POLYTOPES[name]
     D = dimensionality(scale * vectors)
     np.testing.assert_allclose(D, expected, rtol=0, atol=1e-12)

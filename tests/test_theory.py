@@ -104,7 +104,8 @@ def test_interference_of_one_feature_is_zero(float64):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_autodiff_gradient_equals_the_analytic_one(float64, seed):
+def test_v42_autodiff_gradient_equals_the_analytic_one(float64, seed):
+    """Gradient of the exact linear loss by autodiff: the analytic one, within 1e-9."""
     # L = tr[D R A Rᵀ] - 2 bᵀ D R μ + bᵀ D b with R = Id - M, A = Σ + μ μᵀ, so
     # G = dL/dM = -2 D [R A - b μᵀ]; M = W Wᵀ gives dL/dW = (G + Gᵀ) W; dL/db = -2 D r.
     W, b, importance, mean, covariance = random_problem(7, 3, seed)

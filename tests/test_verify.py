@@ -1,10 +1,12 @@
 """Claims and findings: what is picked, what holds, what is kept, and the two commands."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import TINY
+from helpers import TINY, sp
 from typer.testing import CliRunner
 
 from superposition_cli import findings, verify
@@ -108,7 +110,67 @@ def test_verify_trains_what_is_missing_and_says_what_holds(folder):
     assert done.exit_code == 0, done.stderr
     content = json.loads(done.stdout)
     assert content["passed"] is True
-    assert [(one["id"], one["observed"]) for one in content["verdicts"]] == [("T1", 3), ("T2", 2)]
+    (one,) = content["configs"]
+    assert [(v["id"], v["observed"]) for v in one["verdicts"]] == [("T1", 3), ("T2", 2)]
+    assert one["train_seconds"] > one["analysis_seconds"] > 0
+    assert one["hash8"] == one["run"][-8:]
+
+
+def test_verify_json_is_described(folder):
+    path = written(folder, "equals: 2")
+    content = json.loads(run("verify", path, "--runs-dir", str(folder), "-q", "--json").stdout)
+    page = (Path(__file__).parents[1] / "docs" / "json.md").read_text(encoding="utf-8")
+    section = page.split("## sp verify --json")[1].split("\n## ")[0]
+    listed = set(re.findall(r"^\| `([^`]+)` \|", section, re.M))
+    (one,) = content.pop("configs")
+    verdicts = {f"configs[].verdicts[].{key}" for row in one.pop("verdicts") for key in row}
+    assert set(content) | {f"configs[].{key}" for key in one} | verdicts == listed
+
+
+def test_a_finished_run_is_verified_without_its_configuration(folder):
+    path = Path(written(folder, "equals: 2"))
+    run("verify", str(path), "--runs-dir", str(folder), "-q")
+    path.unlink()
+    (trained,) = folder.glob("tiny-*")
+    content = json.loads(run("verify", str(trained), "-q", "--json").stdout)
+    assert content["passed"] is True
+    assert content["configs"][0]["train_seconds"] is None
+
+
+def test_a_person_sees_a_table_of_80_columns_and_progress_beside_it(capsys, monkeypatch, folder):
+    monkeypatch.setenv("COLUMNS", "80")
+    seen = sp(capsys, monkeypatch, "verify", written(folder, "equals: 7"), "--runs-dir", folder)
+    assert seen.code == 1
+    title, *_, summary = seen.out.splitlines()
+    assert title.startswith("tiny: 1 of 2 claims hold; trained")
+    assert summary.startswith("1 of 2 claims hold in 1 run, ")
+    assert summary.endswith("s; not tiny T2")
+    assert max(map(len, seen.out.splitlines())) <= 80
+    assert re.search(r"^ T2 +restarts +.*= 7 +2 +FAIL *$", seen.out, re.M)
+    assert seen.err.startswith(f"[1/1] tiny: {folder}")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (TINY, "odd.yaml: has no claims to verify"),
+        (
+            TINY + "expect: [{id: T9, finding: nothing.share, min: 1}]\n",
+            "T9: nothing.share names",
+        ),
+        (None, "no such file or shipped configuration"),
+    ],
+)
+def test_what_cannot_be_verified_is_refused_before_anything_is_trained(
+    capsys, monkeypatch, tmp_path, content, words
+):
+    good, odd = written(tmp_path, "equals: 2"), tmp_path / "odd.yaml"
+    if content:
+        odd.write_text(content)
+    seen = sp(capsys, monkeypatch, "verify", good, odd, "--runs-dir", tmp_path)
+    assert (seen.code, seen.out) == (2, "")
+    assert words in seen.err
+    assert list(tmp_path.glob("tiny-*")) == []
 
 
 def test_a_changed_claim_is_checked_without_training_and_a_failed_one_ends_with_1(folder):
@@ -119,14 +181,6 @@ def test_a_changed_claim_is_checked_without_training_and_a_failed_one_ends_with_
     assert done.exit_code == 1
     assert "FAIL" in done.stdout
     assert weights.stat().st_mtime_ns == before
-
-
-def test_a_claim_about_nothing_is_refused(folder):
-    path = folder / "odd.yaml"
-    path.write_text(TINY + "expect: [{id: T9, finding: nothing.share, min: 1}]\n")
-    done = run("verify", str(path), "--runs-dir", str(folder), "-q")
-    assert isinstance(done.exception, InvalidInput)
-    assert "T9" in str(done.exception)
 
 
 def test_analyze_computes_and_keeps_findings(folder):

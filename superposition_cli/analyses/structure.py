@@ -31,9 +31,11 @@ def structure(results: Results) -> Finding:
 
 def _of_embedding(W: np.ndarray) -> dict[str, Any]:
     gaps = geometry.angles_2d(W) if W.shape[1] == 2 else np.zeros(0)
+    norms = np.linalg.norm(W, axis=1)
     return {
         "structure": geometry.describe(W).split(" (")[0],
-        "represented": int((np.linalg.norm(W, axis=1) > 0.5).sum()),
+        "represented": int((norms > 0.5).sum()),
+        "smallest_norm": float(norms.min()),
         "smallest_gap": float(gaps[0]) if len(gaps) else None,
         "largest_gap": float(gaps[-1]) if len(gaps) else None,
     }

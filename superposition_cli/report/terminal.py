@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from superposition_cli.launch import Estimate
+from superposition_cli.verify import Outcome, Verdict
 
 HEADINGS = {
     "data.feature_probability": "p",
@@ -140,17 +142,32 @@ def bench_table(measured: Mapping[str, Any]) -> Table:
     return table(columns, rows)
 
 
-def verdict_table(verdicts: Sequence[Mapping[str, Any]]) -> Table:
-    """Show claims, what was expected and observed, and whether they hold."""
+def outcome_view(outcome: Outcome) -> RenderableType:
+    """Show what a run took, and each claim with what was expected and observed."""
+    seconds = outcome.train_seconds
+    trained = "trained before" if seconds is None else f"trained in {seconds:.1f} s"
+    title = (
+        f"{outcome.config}: {_held(outcome.verdicts)}; "
+        f"{trained}, analysed in {outcome.analysis_seconds:.1f} s"
+    )
     rows = [
-        [
-            one["id"],
-            one["claim"],
-            one["expected"],
-            short(str(one["observed"])),
-            "pass" if one["passed"] else "FAIL",
-            f"{one['seconds']:.1f} s",
-        ]
-        for one in verdicts
+        [v.id, v.claim, v.expected, short(str(v.observed)), "pass" if v.passed else "FAIL"]
+        for v in outcome.verdicts
     ]
-    return table(("id", "claim", "expected", "observed", "verdict", "time"), rows, numeric=False)
+    columns = ("id", "claim", "expected", "observed", "verdict")
+    return Group(clean(title), table(columns, rows, numeric=False))
+
+
+def summary(outcomes: Sequence[Outcome]) -> Text:
+    """Say how many claims hold, and which do not."""
+    verdicts = [one for outcome in outcomes for one in outcome.verdicts]
+    failed = [f"{o.config} {one.id}" for o in outcomes for one in o.verdicts if not one.passed]
+    ending = f"; not {', '.join(failed)}" if failed else ""
+    taken = sum((one.train_seconds or 0) + one.analysis_seconds for one in outcomes)
+    runs = "1 run" if len(outcomes) == 1 else f"{len(outcomes)} runs"
+    return clean(f"{_held(verdicts)} in {runs}, {taken:.0f} s{ending}")
+
+
+def _held(verdicts: Sequence[Verdict]) -> str:
+    good = sum(one.passed for one in verdicts)
+    return f"{good} of {len(verdicts)} claims hold"
