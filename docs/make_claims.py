@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 from superposition_cli import config, shipped, verify
 from superposition_cli.experiment import Expectation, Experiment
-from superposition_cli.report.terminal import short
 
 HERE = Path(__file__).parent
 TARGET, OBSERVED, TESTS = HERE / "claims.md", HERE / "claims.json", HERE.parent / "tests"
@@ -110,12 +109,12 @@ def verdict(experiment: Experiment, entry: Expectation, seen: Mapping[str, Any])
     kept = seen.get("claims", {}).get(entry.id)
     if kept is None:
         return "", "not observed"
-    value = json.dumps(kept["observed"]).strip('"')
+    value = verify.shown(kept["observed"])
     asked = (entry.finding, entry.where or {}, verify.expected(entry))
     then = (kept["finding"], kept["where"], kept["expected"])
     if seen["hash8"] != config.hash8(experiment) or then != asked:
-        return short(value), "stale"
-    return short(value), "pass" if verify.holds(entry, kept["observed"]) else "FAIL"
+        return value, "stale"
+    return value, "pass" if verify.holds(entry, kept["observed"]) else "FAIL"
 
 
 def page(observed: Mapping[str, Any] | None = None) -> str:
@@ -148,7 +147,7 @@ def page(observed: Mapping[str, Any] | None = None) -> str:
                 for one in tests
             ],
         ),
-        "## Observations\n\nSeconds are of training and analysis together, on that machine.\n",
+        "## Observations\n\nSeconds of training and analysis; the machine may have been busy.\n",
         _table(
             ("configuration", "cost", "date", "version", "device", "seconds"),
             [_observation(name, one, seen.get(name)) for name, one in experiments.items()],

@@ -174,13 +174,20 @@ def _verdict(entry: Expectation, found: Mapping[str, Finding]) -> Verdict:
 def expected(entry: Expectation) -> str:
     """Say what is expected, with the tolerance, in a few signs."""
     if entry.equals is not None:
-        return f"= {entry.equals}"
+        return f"= {shown(entry.equals)}"
     if entry.min is not None:
         return f">= {entry.min:g}"
     if entry.max is not None:
         return f"<= {entry.max:g}"
     slack = f"{entry.tol:g}" if entry.tol is not None else f"{100 * (entry.rtol or 0):g} %"
     return f"{entry.approx:g} +- {slack}"
+
+
+def shown(value: Any) -> str:
+    """Return an observed or expected value for the eye, numbers to six digits."""
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "true", False: "false"}[value]
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def holds(entry: Expectation, observed: Any) -> bool:

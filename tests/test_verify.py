@@ -52,6 +52,19 @@ def test_what_is_expected_is_said_with_its_tolerance():
     assert verify.expected(claim(approx=0.45, tol=0.05)) == "0.45 +- 0.05"
     assert verify.expected(claim(approx=2.0, rtol=0.02)) == "2 +- 2 %"
     assert verify.expected(claim(min=0.9)) == ">= 0.9"
+    assert verify.expected(claim(equals=True)) == "= true"
+
+
+def test_values_are_shown_as_a_configuration_writes_them():
+    values = (None, True, 5, 1.0000123, "2 digons", float("nan"))
+    assert [verify.shown(one) for one in values] == [
+        "none",
+        "true",
+        "5",
+        "1.00001",
+        "2 digons",
+        "nan",
+    ]
 
 
 def test_a_number_of_the_whole_or_of_one_row_is_picked():

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from superposition_cli.launch import Estimate
-from superposition_cli.verify import Outcome, Verdict
+from superposition_cli.verify import Outcome, Verdict, shown
 
 HEADINGS = {
     "data.feature_probability": "p",
@@ -151,7 +151,7 @@ def outcome_view(outcome: Outcome) -> RenderableType:
         f"{trained}, analysed in {outcome.analysis_seconds:.1f} s"
     )
     rows = [
-        [v.id, v.claim, v.expected, short(str(v.observed)), "pass" if v.passed else "FAIL"]
+        [v.id, v.claim, v.expected, shown(v.observed), "pass" if v.passed else "FAIL"]
         for v in outcome.verdicts
     ]
     columns = ("id", "claim", "expected", "observed", "verdict")
