@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 import superposition_cli
-from superposition_cli import config, grid, shipped, verify
+from superposition_cli import config, grid
 from superposition_cli.analyses import decomposition as module
 from superposition_cli.cli import app
 from superposition_cli.errors import InvalidInput
@@ -151,12 +150,3 @@ def test_other_runs_are_refused(override, why):
 
 def test_linear_models_may_have_magnitudes_of_any_range():
     module.check(Planned("sweep.parameters={model.kind: [linear]}", "data.low=-1"))
-
-
-@pytest.mark.slow
-def test_e04_holds_for_the_shipped_configuration(tmp_path):
-    text = shipped.find("feature_benefit").read_text(encoding="utf-8")
-    asked = config.loads(text, "feature_benefit.yaml").expect
-    assert "decomposition" in yaml.safe_load(text)["analyses"]
-    verdicts = verify.check(trained(tmp_path, text), asked)
-    assert [verdict for verdict in verdicts if not verdict.passed] == []

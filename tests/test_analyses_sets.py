@@ -8,7 +8,6 @@ import pytest
 from typer.testing import CliRunner
 
 import superposition_cli
-from superposition_cli import config, shipped, verify
 from superposition_cli.analyses import sets as module
 from superposition_cli.cli import app
 from superposition_cli.errors import InvalidInput
@@ -181,16 +180,3 @@ def test_arrays_are_those_of_the_rows(pairs):
 def test_other_runs_are_refused(changes, sentence):
     with pytest.raises(InvalidInput, match=sentence):
         module.check(SimpleNamespace(plan=helpers.plan(TINY, *changes)))
-
-
-SHIPPED = ["correlated_pairs", "anticorrelated_pairs", "pca_collapse", "octahedron", "local_bases"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SHIPPED)
-def test_claims_hold_for_the_shipped_configuration(name, tmp_path):
-    text = shipped.find(name).read_text(encoding="utf-8")
-    asked = config.loads(text, f"{name}.yaml").expect
-    assert asked
-    verdicts = verify.check(trained(tmp_path, text), asked)
-    assert [verdict for verdict in verdicts if not verdict.passed] == []
