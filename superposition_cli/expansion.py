@@ -177,6 +177,15 @@ def exact_loss(W: Array, b: Array, importance: Array, p: Array, grid: int = GRID
     return jnp.sum(jnp.stack(loss_decomposition(W, b, importance, p, grid)))
 
 
+def feature_losses(W: Array, b: Array, p: Array, grid: int = GRID) -> Array:
+    """Return the expected squared error of every output, E (x_i - y'_i)²: -> [n].
+
+    The loss is linear in the importance, so this is its gradient by it:
+    Σ_i I_i `feature_losses`_i is `exact_loss`. Shapes: W [n, m], b, p [n].
+    """
+    return jax.grad(exact_loss, argnums=2)(W, b, jnp.ones_like(b), p, grid)
+
+
 def interference_law(weight: Array, p: Array, count: int, grid: int = GRID) -> InterferenceLaw:
     """Return the law of Σ_j w_j x_j, jointly with how many features are active.
 

@@ -27,7 +27,8 @@ class Held:
         self.plan = grid.plan(config.loads(text, "allotted.yaml"), lambda spec, n: n)
 
     def model(self, number):
-        return {"W": self.embeddings[number]}
+        W = self.embeddings[number]
+        return {"W": W, "b": np.zeros(len(W), np.float32)}
 
 
 def test_dedicated_and_shared_dimensions():
@@ -42,6 +43,22 @@ def test_dedicated_and_shared_dimensions():
     assert found.numbers == pytest.approx(
         {"cells": 2, "sum_share_least": 1, "sum_share_most": 1, "smallest": 0, "largest": 1}
     )
+
+
+def test_costs_of_ignored_dedicated_and_shared_features():
+    p, variance = 0.1, 0.1 / 3 - 0.01 / 4
+    cost = module.capacity(Held(DEDICATED, SHARED)).arrays["cost"][1]
+    # the first feature is reproduced, the last answered by 0: E x² = p / 3; the two on a
+    # line lose the lesser of both where both are active: p² E min² = p² / 6 each
+    expected = np.array([0, p**2 / 6, p**2 / 6, p / 3]) / variance
+    # the grid of the interference law: (range 1 / 1020)²/6 relative to E u² = 1/3
+    assert cost == pytest.approx(expected, rel=1e-5, abs=1e-12)
+
+
+def test_other_models_and_data_have_no_costs():
+    for change in ("model.kind=linear", "data.high=2", "data.target=abs"):
+        setting = config.loads(TEXT, "allotted.yaml", [change]).base
+        assert np.isnan(module.costs({}, setting)).all()
 
 
 def test_capacity_of_unequal_vectors_on_a_line():

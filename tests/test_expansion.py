@@ -14,6 +14,7 @@ from superposition_cli.expansion import (
     exact_loss,
     expansion,
     expansion_bound,
+    feature_losses,
     interference_law,
     loss_decomposition,
     one_hot_loss,
@@ -154,6 +155,17 @@ def test_activity_tail(float64):
     # C(5, 3) p³ at leading order
     np.testing.assert_allclose(tail_of(jnp.full(5, 1e-6), 3), 1e-17, rtol=1e-5)
     np.testing.assert_allclose(tail_of(jnp.full(5, 0.05), 3), 1.158e-3, rtol=1e-3)
+
+
+def test_errors_of_single_outputs(float64):
+    W, b, importance, p = random_problem(UNEQUAL)
+    each = np.asarray(jax.jit(feature_losses)(W, b, p))
+    np.testing.assert_allclose(importance @ each, exact(W, b, importance, p), rtol=1e-12)
+    for i in (0, 4):
+        alone = np.eye(5)[i]
+        np.testing.assert_allclose(each[i], exact(W, b, alone, p), rtol=1e-12)
+        mean, variance = stratified(W, b, alone, p, n_samples=20_000)
+        assert abs(each[i] - mean.sum()) < 4.5 * np.sqrt(variance.sum())
 
 
 def test_law_of_the_interference(float64):

@@ -13,8 +13,12 @@ import numpy as np
 
 from superposition_cli import metrics
 from superposition_cli.errors import InvalidInput
+from superposition_cli.expansion import feature_losses
 from superposition_cli.findings import Finding
+from superposition_cli.fsio import Arrays
 from superposition_cli.results import Results
+from superposition_cli.settings import Setting
+from superposition_cli.theory import uniform_variance
 
 EDGE = 0.05  # a capacity within this of 1 or 0 is full or none
 
@@ -25,7 +29,8 @@ def capacity(results: Results) -> Finding:
     Rows: sum_capacity and its share of m; how many features have full (C_i > 0.95),
     fractional and no (C_i < 0.05) capacity; and `rise` of `of_embedding`.
 
-    Arrays: capacity and importance [cells, n], in the order of the features; cell [cells].
+    Arrays: capacity, importance and cost [cells, n], in the order of the features, cost as
+    in `costs`; cell [cells].
 
     Raises `InvalidInput` where n_features differs between cells or none has a selected
     model. Cells without one are left out.
@@ -37,7 +42,9 @@ def capacity(results: Results) -> Finding:
     settings = [results.plan.setting(cell) for cell in kept]
     if len({one.model.n_features for one in settings}) > 1:
         raise InvalidInput("capacity needs the same n_features in every cell")
-    C = np.stack([capacities(results.model(int(chosen[cell]))["W"]) for cell in kept])
+    models = [results.model(int(chosen[cell])) for cell in kept]
+    C = np.stack([capacities(model["W"]) for model in models])
+    cost = np.stack([costs(*one) for one in zip(models, settings, strict=True)])
     importance = np.array([one.importance() for one in settings], float)
     rows = tuple(
         {**results.plan.assignment(cell), **of_embedding(*one, setting.model.n_hidden)}
@@ -51,13 +58,35 @@ def capacity(results: Results) -> Finding:
         "smallest": float(C.min()),
         "largest": float(C.max()),
     }
-    return Finding(numbers, rows, {"capacity": C, "importance": importance, "cell": np.array(kept)})
+    arrays = {"capacity": C, "importance": importance, "cost": cost, "cell": np.array(kept)}
+    return Finding(numbers, rows, arrays)
 
 
 def capacities(W: np.ndarray) -> np.ndarray:
     """Return the capacity of every feature in double precision: [n, m] -> [n]."""
     with jax.enable_x64(True):
         return np.asarray(metrics.capacity(jnp.asarray(W, jnp.float64)))
+
+
+def costs(model: Arrays, setting: Setting) -> np.ndarray:
+    """Return what every feature costs, E (x_i - y_i)² / σ_i²: [n].
+
+    Against C_i it is the curve that Scherlis et al. 2022 divide capacity by: 0 for a
+    dimension of its own, 1 for a feature without capacity. Exact, in double precision, for
+    relu_output and independent features in U[0, 1]; NaN for other models and data, and for
+    features that are never active.
+    """
+    data, p = setting.data, np.array(setting.feature_probability(), float)
+    known = (data.kind, data.target, data.low, data.high) == ("uniform", "identity", 0, 1)
+    if setting.model.kind != "relu_output" or not known:
+        return np.full(len(p), np.nan)
+    with jax.enable_x64(True):
+        W, b = (jnp.asarray(model[name], jnp.float64) for name in ("W", "b"))
+        error, variance = _feature_losses(W, b, p), uniform_variance(p)
+        return np.asarray(jnp.where(p > 0, error / jnp.where(p > 0, variance, 1), jnp.nan))
+
+
+_feature_losses = jax.jit(feature_losses)
 
 
 def of_embedding(C: np.ndarray, importance: np.ndarray, n_hidden: int) -> dict[str, Any]:
