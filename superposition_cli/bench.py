@@ -158,6 +158,7 @@ def _chunk(workload: Workload, spec: Spec, pick: np.ndarray) -> _Chunk:
         second_moment=constant(0.999),
         epsilon=constant(1e-8),
         init_instances=constant(1),
+        init_scale=constant(1),
     )
     words = np.stack([pick, pick], 1).astype(np.uint32)
     keys, _ = train.model_keys(words[:, 0] * 0, words, np.zeros(len(pick), bool), words[:, 0])

@@ -259,6 +259,7 @@ def knobs_of(members: Members, dtype: str) -> Knobs:
         second_moment=column(lambda one: one.train.second_moment),
         epsilon=column(lambda one: one.train.epsilon),
         init_instances=column(lambda one: one.train.init_instances or 1),
+        init_scale=column(lambda one: one.train.init_scale),
     )
 
 

@@ -43,7 +43,7 @@ def init_untied(spec: Spec, knobs: Knobs, key: Array) -> Params:
 
 
 def _draw_weights(spec: Spec, knobs: Knobs, key: Array) -> Array:
-    std = INITS[spec.init](spec, knobs)
+    std = knobs.init_scale * INITS[spec.init](spec, knobs)
     return std * jax.random.normal(key, (spec.n_features, spec.n_hidden), spec.dtype)
 
 

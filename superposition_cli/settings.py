@@ -106,6 +106,7 @@ class TrainSettings(Strict):
     draws: Literal["independent", "shared"] = "independent"
     init: Literal["xavier_normal", "notebook_stacked"] = "xavier_normal"
     init_instances: Annotated[int, Field(ge=1, le=10**8)] | None = None
+    init_scale: Positive = 1.0
     loss_reduction: Literal["sum_features", "mean_features"] = "sum_features"
     eval_samples: Annotated[int, Field(ge=1, le=2**24)] = 131_072
     dtype: Literal["float32", "float64"] = "float32"

@@ -57,6 +57,7 @@ class Knobs(NamedTuple):
     second_moment: Array  # [], second-moment decay (beta2 of Adam)
     epsilon: Array  # [], added to the root of the second moment
     init_instances: Array  # [], stacked models whose joint initialisation is imitated
+    init_scale: Array  # [], factor on the standard deviation that weights begin with
 
 
 class State(NamedTuple):

@@ -44,6 +44,7 @@ KNOBS = {
     "second_moment": 0.999,
     "epsilon": 1e-8,
     "init_instances": 1.0,
+    "init_scale": 1.0,
 }
 
 

@@ -3,7 +3,7 @@
 import pytest
 from config_texts import BASE, data, load, swept
 
-from superposition_cli import config
+from superposition_cli import config, shipped
 
 
 def test_hash_ignores_what_does_not_train():
@@ -17,7 +17,15 @@ def test_hash_ignores_what_does_not_train():
 def test_hash_ignores_defaults_written_out_and_number_spelling():
     written = load(BASE, "train.steps=10000", "train.weight_decay=0.01", "data.importance=1")
     assert config.hash8(written) == config.hash8(load())
+    assert config.hash8(load(BASE, "train.init_scale=1")) == config.hash8(load())
     assert config.hash8(load(BASE, "data.high=2")) == config.hash8(load(BASE, "data.high=2.0"))
+
+
+def test_new_settings_leave_old_hashes_and_keys_alone():
+    # As first published; the folder's name is in the README.
+    intro = config.load(shipped.find("intro"))
+    assert config.hash8(intro) == "75921ba4"
+    assert config.setting_words(intro.base) == (2312373490, 2325727685)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +39,7 @@ def test_hash_ignores_defaults_written_out_and_number_spelling():
         "train.steps=9",
         "train.restarts=2",
         "train.weight_decay=0",
+        "train.init_scale=0.1",
         "sweep={parameters: {seed: [0, 1]}}",
     ],
 )

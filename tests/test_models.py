@@ -140,6 +140,19 @@ def test_stacked_spread_of_the_published_run():
     assert float(spread) == pytest.approx(0.258, abs=5e-4)
 
 
+@pytest.mark.parametrize("init", models.INITS)
+@pytest.mark.parametrize("model", models.MODELS)
+def test_init_scale_multiplies_weights_and_by_default_changes_no_bit(model, init):
+    spec, key, plain = make_spec(model=model, init=init), make_keys(1)[0], make_knobs()
+    begun = models.MODELS[model].init(spec, plain, key)
+    drawn = jax.random.normal(key if model != "abs" else jax.random.fold_in(key, 0), (5, 2))
+    np.testing.assert_array_equal(begun["W"], models.INITS[init](spec, plain) * drawn)
+    small = models.MODELS[model].init(spec, plain._replace(init_scale=np.float32(1 / 64)), key)
+    for name in begun:
+        # A power of two moves the exponent only.
+        np.testing.assert_array_equal(small[name], begun[name] / 64)
+
+
 @pytest.mark.parametrize("model", models.MODELS)
 def test_initialisation_does_not_depend_on_the_company(model):
     spec, keys = make_spec(model=model), make_keys(7)

@@ -77,6 +77,7 @@ def test_sections_are_frozen():
         "train.snapshots=1001",
         "train.init=notebook_stacked",
         "train.init_instances=3",
+        "train.init_scale=0",
         "train.eval_samples=16777217",
         "train.dtype=float16",
         "cost=cheap",
