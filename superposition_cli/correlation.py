@@ -5,7 +5,10 @@ one feature is active (see `data`). Magnitudes are U[0, 1] and independent, impo
 losses are E Σ_i (x_i - y'_i)² of y' = ReLU(W Wᵀ x + b) with b = 0.
 """
 
+from math import comb, factorial
+
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -32,6 +35,33 @@ def collapsed_loss(p: ArrayLike, size: ArrayLike) -> Array:
     Shapes: elementwise. p is the probability of the set. Source: the covariance of the data.
     """
     return (jnp.asarray(size) - 1) * jnp.asarray(p) / 12
+
+
+def opposite_loss(p: ArrayLike, size: int) -> Array:
+    """Return the cost of two collapsed sets of k = size features on opposite directions.
+
+    L = (k - 1) p/6 + 2k p² E min(s, t)², s and t the means of k numbers in U[0, 1]: while both
+    sets are active, each feature of one misses the smaller mean as well. E min(s, t)² is 1/6,
+    7/40 and 461/2520 for k = 1, 2 and 3.
+
+    Shapes: elementwise in p, the probability of a set; size is static, up to about 10 for
+    float64. Source: integration.
+    """
+    p = jnp.asarray(p)
+    return 2 * collapsed_loss(p, size) + 2 * size * _smaller_mean_squared(size) * p**2
+
+
+def _smaller_mean_squared(k: int) -> float:
+    """E min(s, t)² = ∫ 2u P(s > u)² du for the means s, t of k uniform numbers.
+
+    The law of k s is a polynomial of degree k between whole numbers (Irwin and Hall), so that
+    k + 1 Gauss-Legendre nodes on each piece are exact.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(k + 1)
+    x = np.arange(k)[:, None] + (nodes + 1) / 2
+    terms = [(-1) ** i * comb(k, i) * np.maximum(x - i, 0) ** k for i in range(k)]
+    above = 1 - np.sum(terms, axis=0) / factorial(k)
+    return float(np.sum(weights * x * above**2)) / k**2
 
 
 def collapse_boundary(size: ArrayLike) -> Array:

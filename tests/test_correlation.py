@@ -65,6 +65,24 @@ def test_collapsed_sets_are_the_best_linear_model(n_hidden):
     assert best == pytest.approx(kept + (3 - n_hidden) * (variance + covariance), rel=1e-12)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_opposite_collapsed_sets_lose_the_smaller_mean(size):
+    W = np.repeat([[1.0], [-1.0]], size, axis=0) * size**-0.5
+    mean, error = sampled(W, np.repeat(activity(0.4, 0.4), size, axis=0))
+    assert abs(mean - correlation.opposite_loss(0.4, size)) < 5 * error
+
+
+def test_opposite_sets_by_hand():
+    # Of one feature each: the digon. Of two, the mean is triangular: E min² = 7/40, so that
+    # p/6 + 4p² 7/40. Of three: 461/2520, by integrating cubics; 2 x 3 x 461/2520 = 1.0976.
+    with jax.enable_x64(True):
+        for size, square in ((1, 1 / 6), (2, 7 / 40), (3, 461 / 2520)):
+            expected = (size - 1) * 0.05 / 6 + 2 * size * 0.05**2 * square
+            assert float(correlation.opposite_loss(0.05, size)) == pytest.approx(expected)
+        digon = correlation.digon_loss(0.3**2)
+        assert float(correlation.opposite_loss(0.3, 1)) == pytest.approx(float(digon))
+
+
 def test_the_boundary_is_where_both_arrangements_cost_the_same():
     assert float(correlation.collapse_boundary(2)) == 0.25
     with jax.enable_x64(True):
