@@ -9,6 +9,7 @@ such as `test_v09_...`; what was observed is in docs/claims.json, which only thi
 """
 
 import ast
+import itertools
 import json
 import re
 import sys
@@ -74,12 +75,11 @@ def of_tests(folder: Path = TESTS) -> list[Tested]:
 
 
 def _of_function(node: ast.FunctionDef, file: str) -> Iterator[Tested]:
-    """The ids that open a name are claims; the docstring, or else the rest of the name, is text."""
-    words = node.name.removeprefix("test_").split("_")
-    count = next((i for i, word in enumerate(words) if not CLAIM_OF_TEST.fullmatch(word)), 0)
-    text = (ast.get_docstring(node) or " ".join(words[count:])).splitlines()[0].rstrip(".")
+    """The ids that open a name are claims, the first line of the docstring says what they are."""
+    words = itertools.takewhile(CLAIM_OF_TEST.fullmatch, node.name.split("_")[1:])
+    text = (ast.get_docstring(node) or "").partition("\n")[0].rstrip(".")
     slow = any("mark.slow" in ast.unparse(decorator) for decorator in node.decorator_list)
-    for word in words[:count]:
+    for word in words:
         yield Tested(word[0].upper() + word[1:], text, f"{file}::{node.name}", slow)
 
 

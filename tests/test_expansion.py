@@ -85,6 +85,7 @@ def test_terms_by_sampling(float64, p):
 
 
 def test_v41_expansion_of_sparse_features_by_sampling(float64):
+    """Loss with at most two of five active features (p = .02): sampled, within 1 %."""
     # five features, p = .02: order 2 leaves out P(N >= 3) = 7.8e-5
     W, b, importance, p = random_problem([0.02] * 5)
     order2 = expand(W, b, importance, p, 2)

@@ -110,6 +110,7 @@ def test_the_antiprism_of_greatest_least_distance_is_not_a_tight_frame(float64):
 
 @pytest.mark.parametrize("seed", range(9))
 def test_v17_dimensionality_is_at_most_leverage_and_sums_to_at_most_the_rank(float64, seed):
+    """Random embeddings: D_i at most the leverage, their sum at most the rank, within 1e-9."""
     n, m = [(40, 7), (5, 9), (60, 1)][seed % 3]
     W = random_embedding(n, m, seed) * np.geomspace(1, 0.05, n)[:, None]
     D, tau, rank = dimensionality(W), leverage(W), np.linalg.matrix_rank(W)
@@ -143,6 +144,7 @@ def test_a_union_of_tight_frames_uses_exactly_its_rank(float64):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_v60_capacity_is_dimensionality(float64, seed):
+    """Capacity is dimensionality, within 1e-12."""
     W = random_embedding(20, 6, seed)
     M = W @ W.T
     scherlis = np.diag(M) ** 2 / np.sum(M**2, axis=1)
