@@ -6,7 +6,6 @@ from helpers import plan
 from typer.testing import CliRunner
 
 import superposition_cli
-from superposition_cli import config, shipped, verify
 from superposition_cli.analyses import dynamics as module
 from superposition_cli.cli import app
 from superposition_cli.course import Plateau
@@ -144,12 +143,3 @@ def test_other_runs_are_refused(overrides, changes, why):
         setattr(results, name, value)
     with pytest.raises(InvalidInput, match=why):
         module.check(results)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["energy_jumps", "octahedron_stages"])
-def test_the_claims_of_the_shipped_configurations_hold(tmp_path, name):
-    text = shipped.find(name).read_text(encoding="utf-8")
-    asked = config.loads(text, f"{name}.yaml").expect
-    verdicts = verify.check(trained(tmp_path, text), asked)
-    assert [verdict for verdict in verdicts if not verdict.passed] == []

@@ -16,7 +16,8 @@ claims = runpy.run_path(str(DOCS / "make_claims.py"))
 # Claims of the field that something here must check, by a configuration or a unit test.
 CHECKED = """
     V01 V02 V03 V04 V05 V06 V07 V08 V09 V10 V11 V12 V13 V14 V15 V16 V17 V18
-    V31 V32 V33 V34 V37 V38 V39 V40 V41 V42 V60 V62 V64 V65
+    V31 V32 V33 V34 V35 V36 V37 V38 V39 V40 V41 V42 V60 V62 V64
+    V65
 """
 
 
@@ -53,51 +54,52 @@ def test_claims_are_read_from_the_names_of_tests(tmp_path):
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory):
     """What `sp verify` prints for a configuration of the field, trained in full."""
-    runs = tmp_path_factory.mktemp("claims")
-    done = CliRunner().invoke(app, ["verify", "intro", "-q", "--json", "--runs-dir", str(runs)])
+    runs = str(tmp_path_factory.mktemp("claims"))
+    done = CliRunner().invoke(app, ["verify", "octahedron", "-q", "--json", "--runs-dir", runs])
     assert done.exit_code == 0, done.stdout
     return json.loads(done.stdout)
 
 
 def test_an_observation_replaces_that_of_its_configuration_only(printed):
-    kept = {"intro": "older", "phase_2_1": "other"}
+    kept = {"octahedron": "older", "intro": "other"}
     taken = claims["taken_in"](kept, printed)
-    assert taken["phase_2_1"] == "other"
-    assert taken["intro"]["claims"]["V01a"]["observed"] == 5
-    assert taken["intro"]["date"] == printed["created"][:10]
+    assert taken["intro"] == "other"
+    assert taken["octahedron"]["date"] == printed["created"][:10]
     assert set(taken) == set(kept)
-    assert kept["intro"] == "older"
+    assert kept["octahedron"] == "older"
+    # an octahedron of features with probability p costs p²
+    observed = taken["octahedron"]["claims"]["V34a"]["observed"]
+    assert observed == pytest.approx(0.05**2, rel=0.02)
 
 
 def verdict(printed, id_, **changes):
-    """The verdict of the page on a claim of `intro` whose expectation has changed."""
-    experiment = config.load(shipped.find("intro"))
+    """The verdict of the page on a claim of `octahedron` whose expectation has changed."""
+    experiment = config.load(shipped.find("octahedron"))
     (entry,) = (entry for entry in experiment.expect if entry.id == id_)
-    seen = claims["taken_in"]({}, printed)["intro"]
-    return claims["verdict"](experiment, entry.model_copy(update=changes), seen)
+    seen = claims["taken_in"]({}, printed)["octahedron"]
+    return claims["verdict"](experiment, entry.model_copy(update=changes), seen)[1]
 
 
 def test_an_observation_counts_as_long_as_the_same_is_asked(printed):
-    assert verdict(printed, "V01a") == ("5", "pass")
-    assert verdict(printed, "V02a") == ("2 digons", "pass")
-    assert verdict(printed, "V01a", equals=6) == ("5", "stale")
-    assert verdict(printed, "V01b", tol=3.0)[1] == "stale"
-    assert verdict(printed, "V01b", where={"data.feature_probability": 0.1})[1] == "stale"
-    assert verdict(printed, "V01a", claim="in other words") == ("5", "pass")
-    assert verdict(printed, "V01a", id="V99") == ("", "not observed")
+    assert verdict(printed, "V34a") == "pass"
+    assert verdict(printed, "V34a", claim="in other words") == "pass"
+    assert verdict(printed, "V34a", rtol=0.03) == "stale"
+    assert verdict(printed, "V34a", where={"data.feature_probability": 0.1}) == "stale"
+    assert verdict(printed, "V34a", finding="sets.digon_ratio") == "stale"
+    assert verdict(printed, "V34a", id="V99") == "not observed"
 
 
 def test_an_observation_of_another_training_is_stale_and_a_failed_one_says_so(printed):
     other = json.loads(json.dumps(printed))
     (one,) = other["configs"]
-    one["verdicts"][0]["observed"] = 4
-    assert verdict(other, "V01a") == ("4", "FAIL")
+    one["verdicts"][0]["observed"] = 0.01
+    assert verdict(other, "V34a") == "FAIL"
     one["hash8"] = "00000000"
-    assert verdict(other, "V01a") == ("4", "stale")
+    assert verdict(other, "V34a") == "stale"
 
 
 def test_the_page_counts_verdicts_and_says_what_was_never_observed(printed):
     page = claims["page"](claims["taken_in"]({}, printed))
-    count = len(config.load(shipped.find("intro")).expect)
+    count = len(config.load(shipped.find("octahedron")).expect)
     assert f" not observed, {count} pass.\n" in page
-    assert "| `phase_2_1` | fast | never |" in page
+    assert "| `intro` | fast | never |" in page
