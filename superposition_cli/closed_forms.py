@@ -4,38 +4,39 @@ One output of the ReLU model sees z = a u + c v + ... + b, a line in the magnitu
 of the active features, each U[0, 1] and independent; t₊ = max(t, 0). The textbook forms
 divide differences of powers by a and lose all digits as a -> 0. Here [0, 1] is instead cut
 where z changes sign, and on each piece a polynomial is integrated between its values at the
-ends: no differences of nearby numbers, no 0/0, and the same holds for the derivatives.
+ends: no differences of nearby numbers, no 0/0.
 
 Everything is elementwise over arrays that broadcast, in the dtype given, and works under
-`jax.jit`, `jax.vmap` and `jax.grad`. Second derivatives are exact too, except for the
-own error at a = 0 = b, where they do not exist. Letters in brackets, such as [F], are the
-short names used in formulas of other modules.
+`jax.jit`, `jax.vmap` and `jax.grad`. A derivative by a or b is again such a mean, because z
+is 0 at the cut, and is computed as one: it costs no digits either. Second derivatives are
+exact too, except for the own error at a = 0 = b, where they do not exist. Letters in
+brackets, such as [F], are the short names used in formulas of other modules.
 """
 
+import itertools
 from collections.abc import Callable
+from functools import partial
+from math import comb, factorial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
 
+UNROLLED = 6  # quadrature points that are written out one by one
+
+
 class _Line(NamedTuple):
-    """z = a u + b over u in [0, 1], seen through the rectifier."""
+    """z = a u + b where it is positive: on [low, high], from `start` to `end`."""
 
-    start: Array  # b, the value at u = 0
-    end: Array  # a + b, the value at u = 1
-    full: Array  # bool: z > 0 throughout
-    rising: Array  # bool: z crosses 0 upwards
-    falling: Array  # bool: z crosses 0 downwards
-    kink: Array  # where it crosses, in [0, 1]; 0 where it does not
-    share: Array  # the share of u with z > 0 where it crosses upwards; else 0
-
-    def choose(self, full: Array, rising: Array, falling: Array, never: ArrayLike = 0) -> Array:
-        """Pick the value that belongs to the line's case."""
-        crossing = jnp.where(self.rising, rising, jnp.where(self.falling, falling, never))
-        return jnp.where(self.full, full, crossing)
+    low: Array
+    high: Array
+    width: Array  # high - low, computed without taking a difference; 0 where z > 0 nowhere
+    start: Array  # z at low
+    end: Array  # z at high
 
 
 def rectified_square(a: ArrayLike, b: ArrayLike) -> Array:
@@ -45,9 +46,7 @@ def rectified_square(a: ArrayLike, b: ArrayLike) -> Array:
 
     Shapes: elementwise. Units: those of b, squared. Source: integration over u.
     """
-    line = _line(a, b)
-    s, t = line.start, line.end
-    return line.choose((s * s + s * t + t * t) / 3, t * t * line.share / 3, s * s * line.kink / 3)
+    return _moment(*_same(a, b), 0, 2)
 
 
 def rectified_product(a: ArrayLike, b: ArrayLike) -> Array:
@@ -57,9 +56,7 @@ def rectified_product(a: ArrayLike, b: ArrayLike) -> Array:
 
     Shapes: elementwise. Units: those of b. Source: integration over u.
     """
-    line = _line(a, b)
-    s, t, share = line.start, line.end, line.share
-    return line.choose((s + 2 * t) / 6, t * share * (3 - share) / 6, s * line.kink**2 / 6)
+    return _moment(*_same(a, b), 1, 1)
 
 
 def weighted_square(a: ArrayLike, b: ArrayLike) -> Array:
@@ -69,10 +66,7 @@ def weighted_square(a: ArrayLike, b: ArrayLike) -> Array:
 
     Shapes: elementwise. Units: those of b, squared. Source: integration over u.
     """
-    line = _line(a, b)
-    s, t, share = line.start, line.end, line.share
-    rising = t * t * share * (4 - share) / 12
-    return line.choose((s * s + 2 * s * t + 3 * t * t) / 12, rising, (s * line.kink) ** 2 / 12)
+    return _moment(*_same(a, b), 1, 2)
 
 
 def own_error(a: ArrayLike, b: ArrayLike) -> Array:
@@ -83,13 +77,7 @@ def own_error(a: ArrayLike, b: ArrayLike) -> Array:
 
     Shapes: elementwise. Units: those of u². Source: integration over u.
     """
-    a, b = jnp.asarray(a), jnp.asarray(b)
-    line = _line(a, b)
-    s, miss, kink = line.start, (1 - a) - b, line.kink  # what is missing at u = 1
-    full = (s * s - s * miss + miss * miss) / 3
-    rising = (miss * miss + line.end * kink * (kink + miss)) / 3
-    falling = (1 + s * kink * (s - kink)) / 3
-    return line.choose(full, rising, falling, 1 / 3)
+    return _error(*_same(a, b))
 
 
 def rectified_square_of_two(a: ArrayLike, c: ArrayLike, b: ArrayLike) -> Array:
@@ -99,7 +87,7 @@ def rectified_square_of_two(a: ArrayLike, c: ArrayLike, b: ArrayLike) -> Array:
 
     Shapes: elementwise. Units: those of b, squared. Source: integration over u and v.
     """
-    a, c, b = jnp.asarray(a), jnp.asarray(c), jnp.asarray(b)
+    a, c, b = _same(a, c, b)
     return _mean_along(lambda at: rectified_square(a, at), c, b, (jnp.zeros_like(a), -a), 2)
 
 
@@ -111,7 +99,7 @@ def own_error_of_two(a: ArrayLike, c: ArrayLike, b: ArrayLike) -> Array:
     Shapes: elementwise; u is the output's own feature, with weight a. Units: those of u².
     Source: integration over u and v.
     """
-    a, c, b = jnp.asarray(a), jnp.asarray(c), jnp.asarray(b)
+    a, c, b = _same(a, c, b)
     return _mean_along(lambda at: own_error(a, at), c, b, (jnp.zeros_like(a), -a), 2)
 
 
@@ -129,30 +117,79 @@ def rectified_moment(a: Array, b: ArrayLike, power: int) -> Array:
     if len(a) == 0:
         return jnp.maximum(b, 0) ** power
     if len(a) == 1:
-        return _moment_of_line(_line(a[0], b), power)
+        return _moment(*_same(a[0], b), 0, power)
     n_nodes = (power + len(a) + 1) // 2  # the spline in b has degree r + k - 1
     kinks = tuple(-total for total in _subset_sums(a[:-1]))
     return _mean_along(lambda at: rectified_moment(a[:-1], at, power), a[-1], b, kinks, n_nodes)
 
 
-def _line(a: ArrayLike, b: ArrayLike) -> _Line:
-    a, b = jnp.broadcast_arrays(a, b)
-    end = a + b
-    # Below this the square of the slope, which its derivative divides by, would underflow;
-    # a line so flat that changes sign is zero for every purpose.
-    steep = jnp.abs(a) > jnp.finfo(jnp.result_type(end, jnp.float32)).tiny ** 0.5
-    rising, falling = steep & (b <= 0) & (end > 0), steep & (b > 0) & (end <= 0)
-    crossing = rising | falling
-    slope = jnp.where(crossing, a, 1)
-    kink = jnp.where(crossing, -b / slope, 0)
-    share = jnp.where(rising, end / slope, 0)
-    return _Line(b, end, (b > 0) & (end > 0), rising, falling, kink, share)
+def _same(*values: ArrayLike) -> list[Array]:
+    """Arrays of one shape."""
+    return jnp.broadcast_arrays(*map(jnp.asarray, values))
 
 
-def _moment_of_line(line: _Line, power: int) -> Array:
-    s, t = line.start, line.end
-    full = sum((s**q * t ** (power - q) for q in range(power + 1)), jnp.zeros_like(s))
-    return line.choose(full, t**power * line.share, s**power * line.kink) / (power + 1)
+def _line(a: Array, b: Array) -> _Line:
+    start, end = jnp.maximum(b, 0), jnp.maximum(a + b, 0)
+    # Below this the square of the slope, which its derivative divides by, would underflow.
+    size = jnp.maximum(jnp.abs(a), float(jnp.finfo(jnp.result_type(a, float)).tiny) ** 0.5)
+    width = jnp.minimum(1, jnp.maximum(start, end) / size)
+    low = jnp.where(a > 0, jnp.minimum(1, jnp.maximum(-b, 0) / size), 0)
+    return _Line(low, jnp.where(a > 0, 1, width), width, start, end)
+
+
+@jax.custom_jvp
+def _error(a: Array, b: Array) -> Array:
+    """The mean of (u - z₊)²."""
+    line = _line(a, b)
+    return _error_of(line, *_misses(line, a, b))
+
+
+@_error.defjvp
+def _error_jvp(point: tuple[Array, Array], tangent: tuple[Array, Array]) -> tuple[Array, Array]:
+    """By a -2 E u e, by b -2 E e, over the u with z > 0, where the error is e = u - z."""
+    line = _line(*point)
+    first, last = _misses(line, *point)
+    total = first + last
+    by_a = -line.width * (line.low * total + line.width * (total + last) / 3)
+    by_b = -line.width * total
+    return _error_of(line, first, last), by_a * tangent[0] + by_b * tangent[1]
+
+
+def _misses(line: _Line, a: Array, b: Array) -> tuple[Array, Array]:
+    """The error u - z at the two ends of where z > 0."""
+    return line.low - line.start, jnp.where(line.end > 0, (1 - a) - b, line.high)
+
+
+def _error_of(line: _Line, first: Array, last: Array) -> Array:
+    """The mean of e² over the u with z > 0, and of u² over the others."""
+    seen = line.width * (first * first + first * last + last * last)
+    return (seen + line.low**3 + (1 - line.high**3)) / 3
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+def _moment(a: Array, b: Array, k: int, r: int) -> Array:
+    """The mean of uᵏ zʳ over the u with z = a u + b > 0."""
+    return _moment_of(_line(a, b), k, r)
+
+
+@_moment.defjvp
+def _moment_jvp(
+    k: int, r: int, point: tuple[Array, Array], tangent: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """By a r E uᵏ⁺¹ zʳ⁻¹, by b r E uᵏ zʳ⁻¹."""
+    line = _line(*point)
+    by_a, by_b = _moment_of(line, k + 1, r - 1), _moment_of(line, k, r - 1)
+    return _moment_of(line, k, r), r * (by_a * tangent[0] + by_b * tangent[1])
+
+
+def _moment_of(line: _Line, k: int, r: int) -> Array:
+    """∫ uᵏ zʳ du, both linear from low to high: a sum of products of their values there."""
+    total = jnp.zeros_like(line.width)
+    for i, j in itertools.product(range(k + 1), range(r + 1)):
+        ways = comb(k, i) * comb(r, j) * factorial(i + j) * factorial(k + r - i - j)
+        place = line.low ** (k - i) * line.high**i
+        total += ways / factorial(k + r + 1) * place * line.start ** (r - j) * line.end**j
+    return line.width * total
 
 
 def _subset_sums(a: Array) -> list[Array]:
@@ -170,26 +207,40 @@ def _mean_along(
     Exact if n_nodes Gauss-Legendre nodes are exact for the degree. f must be continuous;
     then the motion of the cuts has no effect on the derivative, and it is left out because
     what remains of it after rounding would be divided by the slope. v runs from the end with
-    the smaller |value|, where a narrow piece next to a kink at 0 is resolved best.
+    the smaller |value|, where a narrow piece next to a kink at 0 is resolved best. Few points
+    are added one by one: a short axis of them would be the innermost of every array, and
+    processors work on many models at once only along a long one.
     """
     turned = jnp.abs(offset + slope) < jnp.abs(offset)
     offset = jnp.where(turned, offset + slope, offset)
     slope = jnp.where(turned, -slope, slope)
     flat = slope == 0
-    shape = jnp.broadcast_shapes(slope.shape, offset.shape, kinks[0].shape)
     cuts = [jnp.where(flat, 0, (kink - offset) / jnp.where(flat, 1, slope)) for kink in kinks]
-    inner = jnp.sort(jnp.stack([jnp.broadcast_to(cut, shape) for cut in cuts]), axis=0)
-    ends = jnp.zeros((1, *shape), inner.dtype)
-    edges = lax.stop_gradient(jnp.concatenate([ends, jnp.clip(inner, 0, 1), ends + 1]))
-    nodes, weights = (
-        jnp.asarray(w, edges.dtype).reshape(-1, 1, *(1,) * len(shape)) for w in _unit_nodes(n_nodes)
-    )
-    width = edges[1:] - edges[:-1]
-    v = edges[:-1] + nodes * width
-    return jnp.sum(weights * width * f(offset + slope * v), axis=(0, 1))
+    inner = [lax.stop_gradient(jnp.clip(cut, 0, 1)) for cut in _ascending(cuts)]
+    edges = [jnp.zeros_like(inner[0]), *inner, jnp.ones_like(inner[0])]
+    rule = _unit_nodes(n_nodes)
+    points = [
+        (left + node * (right - left), weight * (right - left))
+        for left, right in itertools.pairwise(edges)
+        for node, weight in zip(*rule, strict=True)
+    ]
+    if len(points) <= UNROLLED:
+        return sum(weight * f(offset + slope * v) for v, weight in points)
+    v, weight = (jnp.stack(one) for one in zip(*points, strict=True))
+    return jnp.sum(weight * f(offset + slope * v), axis=0)
 
 
-def _unit_nodes(n_nodes: int) -> tuple[np.ndarray, np.ndarray]:
+def _ascending(values: list[Array]) -> list[Array]:
+    """Sort a few arrays elementwise, by exchanging neighbours."""
+    values = list(values)
+    for end in range(len(values) - 1, 0, -1):
+        for i in range(end):
+            one, other = values[i], values[i + 1]
+            values[i], values[i + 1] = jnp.minimum(one, other), jnp.maximum(one, other)
+    return values
+
+
+def _unit_nodes(n_nodes: int) -> tuple[list[float], list[float]]:
     """Gauss-Legendre nodes and weights of [0, 1]."""
     nodes, weights = np.polynomial.legendre.leggauss(n_nodes)
-    return (nodes + 1) / 2, weights / 2
+    return ((nodes + 1) / 2).tolist(), (weights / 2).tolist()

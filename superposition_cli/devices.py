@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 
+from superposition_cli import objectives, patterns
 from superposition_cli.spec import Spec
 
 CACHE_BYTES = 4 << 20  # working set of a chunk on one core that the caches still serve
@@ -17,6 +18,7 @@ ACCELERATOR_SHARE = 0.5  # of the device memory, for one chunk
 SEGMENT_SECONDS = 1.5  # aimed at; a segment must stay under five
 CPU_RATE = 1.5e9  # multiply-adds per second and core, taken low on purpose
 ACCELERATOR_RATE = 2e11
+SEARCHES = 20  # gradients that a step of L-BFGS may take, searching along a line
 
 
 class Machine(NamedTuple):
@@ -45,10 +47,21 @@ def this_machine() -> Machine:
 def model_bytes(spec: Spec) -> int:
     """Bytes one model works on in a step: batch-sized arrays and four copies of parameters.
 
-    Three arrays [n, B] (input, error, its gradient) and two [m, B].
+    Three arrays [n, B] (input, error, its gradient) and two [m, B], B from `batch`.
     """
-    batch = (3 * spec.n_features + 2 * spec.n_hidden) * spec.batch_size
-    return (batch + 4 * parameters(spec)) * (8 if spec.dtype == "float64" else 4)
+    wide = (3 * spec.n_features + 2 * spec.n_hidden) * batch(spec)
+    return (wide + 4 * parameters(spec)) * (8 if spec.dtype == "float64" else 4)
+
+
+def batch(spec: Spec) -> int:
+    """Return how many inputs a step looks at, or does the work of looking at.
+
+    Closed forms cost about as much as the nodes that they stand for; the expansion in pairs
+    of active features evaluates every output of every pair at six points.
+    """
+    if spec.objective == "population":
+        return 1 if objectives.is_linear(spec) else len(patterns.nodes(spec, 0).weight)
+    return 3 * spec.n_features**2 if spec.objective == "exact_sparse" else spec.batch_size
 
 
 def parameters(spec: Spec) -> int:
@@ -74,7 +87,8 @@ def segment_steps(machine: Machine, spec: Spec, n_models: int) -> int:
 
     A divisor of `spec.steps` where one is near, so that one program serves all segments.
     """
-    work = n_models * spec.batch_size * spec.n_features * (5 * spec.n_hidden + 20)
+    work = n_models * batch(spec) * spec.n_features * (5 * spec.n_hidden + 20)
+    work *= SEARCHES if spec.optimizer == "lbfgs" else 1
     rate = CPU_RATE if machine.platform == "cpu" else ACCELERATOR_RATE
     longest = max(1, min(spec.steps, int(SEGMENT_SECONDS * rate / work)))
     near = (length for length in range(longest, longest // 2, -1) if spec.steps % length == 0)

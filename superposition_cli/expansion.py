@@ -99,10 +99,11 @@ def pair_losses(W: Array, b: Array, importance: Array) -> Array:
     """
     M = _gram(W)
     j, k = np.triu_indices(len(b), 1)
-    others = importance * rectified_square_of_two(M[j], M[k], b)
+    rest = np.nonzero(~_in_pair(len(b)))[1].reshape(len(j), max(len(b) - 2, 0))
+    others = rectified_square_of_two(M[j[:, None], rest], M[k[:, None], rest], b[rest])
     own = importance[j] * own_error_of_two(M[j, j], M[j, k], b[j])
     partner = importance[k] * own_error_of_two(M[k, k], M[j, k], b[k])
-    return own + partner + jnp.sum(jnp.where(_in_pair(len(b)), 0, others), axis=1)
+    return own + partner + jnp.sum(importance[rest] * others, axis=1)
 
 
 def expansion(W: Array, b: Array, importance: Array, p: Array, order: int) -> Array:

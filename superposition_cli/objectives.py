@@ -52,7 +52,7 @@ def expected_loss(spec: Spec, knobs: Knobs, params: Params, finer: int = 0) -> A
     `relu_output` and magnitudes begin at zero, Gauss-Legendre nodes otherwise (`finer` adds
     nodes per axis). Raises `ValueError` where `has_expected_loss` is false.
     """
-    if _is_linear(spec):
+    if is_linear(spec):
         mean, covariance = data.moments(spec, knobs)
         return theory.linear_loss(params["W"], params["b"], knobs.importance, mean, covariance)
     chance = patterns.probability(spec, knobs)
@@ -64,10 +64,11 @@ def expected_loss(spec: Spec, knobs: Knobs, params: Params, finer: int = 0) -> A
 
 def has_expected_loss(spec: Spec) -> bool:
     """Say whether the expected loss can be computed without sampling."""
-    return _is_linear(spec) or spec.n_features <= patterns.MAX_FEATURES
+    return is_linear(spec) or spec.n_features <= patterns.MAX_FEATURES
 
 
-def _is_linear(spec: Spec) -> bool:
+def is_linear(spec: Spec) -> bool:
+    """Say whether only the first two moments of the data matter."""
     return spec.model == "linear" and spec.target == "identity"
 
 

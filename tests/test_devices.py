@@ -16,6 +16,8 @@ SPECS = [
     make_spec(batch_size=1024, steps=10_000),
     make_spec(n_features=100, n_hidden=20, batch_size=1024, steps=9_973),
     make_spec(n_features=2, n_hidden=1, batch_size=32, steps=1),
+    make_spec(n_features=2, n_hidden=1, objective="population", steps=500),
+    make_spec(n_features=50, n_hidden=5, objective="exact_sparse", steps=500),
     make_spec(model="abs", n_features=400, n_hidden=30, batch_size=2048, dtype="float64"),
 ]
 COUNTS = [1, 2, 3, 5, 7, 10, 64, 100, 625, 6_250, 99_991]
@@ -66,7 +68,7 @@ def test_segments_stay_short_and_one_or_two_lengths_serve(spec, platform, models
     lengths = {min(steps, spec.steps - start) for start in range(0, spec.steps, steps)}
     assert len(lengths) <= 2
     rate = devices.CPU_RATE if platform == "cpu" else devices.ACCELERATOR_RATE
-    work = models * spec.batch_size * spec.n_features * (5 * spec.n_hidden + 20)
+    work = models * devices.batch(spec) * spec.n_features * (5 * spec.n_hidden + 20)
     assert steps == 1 or steps * work / rate <= 5
 
 
@@ -85,6 +87,13 @@ def test_a_segment_divides_the_steps_where_a_divisor_is_near(monkeypatch):
 def test_the_memory_model_grows_with_every_size(field):
     sizes = [devices.model_bytes(replace(SPECS[0], **{field: value})) for value in (1, 2, 8, 100)]
     assert sizes == sorted(set(sizes))
+
+
+def test_a_step_without_sampling_is_as_large_as_its_nodes():
+    # two features: nothing, each alone at 24 nodes, both at 10 x 10
+    assert devices.batch(make_spec(n_features=2, objective="population")) == 1 + 2 * 24 + 100
+    assert devices.batch(make_spec(model="linear", n_features=90, objective="population")) == 1
+    assert devices.batch(make_spec(batch_size=77)) == 77
 
 
 def test_double_precision_takes_twice_the_memory():
