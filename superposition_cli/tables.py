@@ -5,6 +5,7 @@ Both are rebuilt from the committed chunks and are never the only copy of a numb
 
 import csv
 import json
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from superposition_cli.grid import Plan
 from superposition_cli.runs import Run
 
 FIRST = ("loss", "loss_error", "null_loss", "loss_normalised")
+FLAGS = {True: "true", False: "false"}
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -27,21 +29,25 @@ class Columns(NamedTuple):
     finite_steps: np.ndarray  # [N]
     converged: np.ndarray  # [N]
     selected: np.ndarray  # [N] bool
+    means: list[np.ndarray]  # [cells] each: every scalar over the selected models of a cell
     steps: int
 
 
 def write(run: Run, plan: Plan) -> None:
-    """Rebuild both tables of a finished run."""
+    """Rebuild both tables of a finished run, cell by cell, in the order of the cells."""
     groups = [_gather(run, plan, number) for number in range(len(plan.groups))]
-    with fsio.text_file(run.path / "summary.csv") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header(plan, groups[0]))
-        writer.writerows(_model_rows(plan, groups))
-    with fsio.text_file(run.path / "cells.csv") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        lead = [*_leading(plan), "select", "selected_model", "models", "diverged", "not_converged"]
-        writer.writerow([*lead, *groups[0].scalars])
-        writer.writerows(_cell_rows(plan, groups))
+    lead = [*_leading(plan), "select", "selected_model", "models", "diverged", "not_converged"]
+    with (
+        fsio.text_file(run.path / "summary.csv") as summary,
+        fsio.text_file(run.path / "cells.csv") as cells,
+    ):
+        of_models, of_cells = (csv.writer(file, lineterminator="\n") for file in (summary, cells))
+        of_models.writerow(header(plan, groups[0]))
+        of_cells.writerow([*lead, *groups[0].scalars])
+        for cell, columns, rows in _places(plan, groups):
+            lead = _lead(plan, cell)
+            of_models.writerows(_model_rows(lead, columns, rows))
+            of_cells.writerow(_cell_row(plan, lead, columns, rows))
 
 
 def header(plan: Plan, columns: Columns) -> list[str]:
@@ -95,11 +101,11 @@ def _gather(run: Run, plan: Plan, number: int) -> Columns:
     by_cell = (-1, plan.restarts)
     finite = (finite_steps == group.spec.steps) & np.isfinite(joined["loss"])
     rule = plan.experiment.base.train.select
-    selected = select(rule, joined["loss"].reshape(by_cell), finite.reshape(by_cell)).ravel()
+    selected = select(rule, joined["loss"].reshape(by_cell), finite.reshape(by_cell))
     scalars = {name: joined[name] for name in names}
-    return Columns(
-        np.concatenate(models), scalars, finite_steps, converged, selected, group.spec.steps
-    )
+    means = [aggregate(one.reshape(by_cell), selected) for one in scalars.values()]
+    model, steps = np.concatenate(models), group.spec.steps
+    return Columns(model, scalars, finite_steps, converged, selected.ravel(), means, steps)
 
 
 def _leading(plan: Plan) -> list[str]:
@@ -126,48 +132,43 @@ def _facts(setting: Setting, assignment: dict[str, Any]) -> Iterator[Any]:
     yield sparsity[0] if uniform else sparsity
 
 
-def _model_rows(plan: Plan, groups: list[Columns]) -> Iterator[list[str]]:
-    """Rows in the order of the models' numbers, whatever group they were trained in."""
-    owner = np.concatenate([np.full(len(one.model), i) for i, one in enumerate(groups)])
-    place = np.concatenate([np.arange(len(one.model)) for one in groups])
-    order = np.argsort(np.concatenate([one.model for one in groups]), kind="stable")
-    current, lead = -1, []
-    for index in order:
-        columns, row = groups[owner[index]], place[index]
-        cell, restart = divmod(int(columns.model[row]), plan.restarts)
-        if cell != current:
-            current, lead = cell, _lead(plan, cell)
-        taken = int(columns.finite_steps[row])
-        ok = taken == columns.steps
-        state = ["ok", ""] if ok else ["diverged", str(taken)]
-        flags = [_text(bool(columns.converged[row])), _text(bool(columns.selected[row]))]
-        values = (_number(values[row]) for values in columns.scalars.values())
-        yield [str(columns.model[row]), str(restart), *lead, *state, *flags, *values]
+def _places(plan: Plan, groups: list[Columns]) -> Iterator[tuple[int, Columns, slice]]:
+    """Yield every cell with the columns and rows that its models are in."""
+    cells = [one.model[:: plan.restarts] // plan.restarts for one in groups]
+    owner = np.repeat(np.arange(len(groups)), [len(one) for one in cells])
+    first = np.concatenate([np.arange(len(one)) * plan.restarts for one in cells])
+    for place in np.argsort(np.concatenate(cells), kind="stable"):
+        rows = slice(int(first[place]), int(first[place]) + plan.restarts)
+        columns = groups[owner[place]]
+        yield int(columns.model[rows.start]) // plan.restarts, columns, rows
 
 
-def _cell_rows(plan: Plan, groups: list[Columns]) -> Iterator[list[str]]:
+def _model_rows(lead: list[str], columns: Columns, rows: slice) -> Iterator[list[str]]:
+    """The rows of one cell's models."""
+    names = [name[rows].tolist() for name in columns.scalars.values()]
+    facts = (columns.model, columns.finite_steps, columns.converged, columns.selected)
+    parts = zip(*(one[rows].tolist() for one in facts), *names, strict=True)
+    for restart, (model, taken, converged, selected, *values) in enumerate(parts):
+        state = ["ok", ""] if taken == columns.steps else ["diverged", str(taken)]
+        flags = [FLAGS[converged], FLAGS[selected]]
+        yield [str(model), str(restart), *lead, *state, *flags, *map(_number, values)]
+
+
+def _cell_row(plan: Plan, lead: list[str], columns: Columns, rows: slice) -> list[str]:
+    """The row of one cell: what the selection rule makes of its models."""
     rule = plan.experiment.base.train.select
-    rows: dict[int, list[str]] = {}
-    for columns in groups:
-        shape = (-1, plan.restarts)
-        kept = columns.selected.reshape(shape)
-        means = {name: aggregate(v.reshape(shape), kept) for name, v in columns.scalars.items()}
-        cells = columns.model.reshape(shape)[:, 0] // plan.restarts
-        bad = (columns.finite_steps < columns.steps).reshape(shape).sum(1)
-        moving = (~columns.converged).reshape(shape).sum(1) - bad
-        for row, cell in enumerate(cells):
-            only = kept[row].nonzero()[0]
-            chosen = str(cell * plan.restarts + only[0]) if rule == "best" and len(only) else ""
-            counts = [str(plan.restarts), str(bad[row]), str(max(0, moving[row]))]
-            values = [_number(mean[row]) for mean in means.values()]
-            rows[int(cell)] = [*_lead(plan, int(cell)), rule, chosen, *counts, *values]
-    for cell in sorted(rows):
-        yield rows[cell]
+    kept = columns.selected[rows]
+    bad = int((columns.finite_steps[rows] < columns.steps).sum())
+    moving = int((~columns.converged[rows]).sum()) - bad
+    chosen = columns.model[rows][kept][:1].tolist() if rule == "best" else []
+    counts = [str(plan.restarts), str(bad), str(max(0, moving))]
+    means = (one[rows.start // plan.restarts] for one in columns.means)
+    return [*lead, rule, *(map(str, chosen) if chosen else [""]), *counts, *map(_number, means)]
 
 
 def _number(value: Any) -> str:
     """A number as text, to nine digits; empty where there is none."""
-    return f"{value:.9g}" if np.isfinite(value) else ""
+    return f"{value:.9g}" if math.isfinite(value) else ""
 
 
 def _text(value: Any) -> str:
