@@ -25,7 +25,6 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-
 UNROLLED = 6  # quadrature points that are written out one by one
 
 

@@ -8,26 +8,37 @@ import jax.numpy as jnp
 from jax import Array
 
 from superposition_cli import data, metrics, models
-from superposition_cli.objectives import batch_loss, expected_loss, has_expected_loss, null_loss
+from superposition_cli.objectives import (
+    affordable,
+    batch_loss,
+    expected_loss,
+    has_expected_loss,
+    null_loss,
+)
 from superposition_cli.spec import Knobs, Params, Spec
+
+MOST_NODES = 65_536  # of the quadrature that judges a model
 
 
 class Judgement(NamedTuple):
     """The loss a model is judged by, and how far off it may be."""
 
     loss: Array  # []
-    error: Array  # [], standard error of the samples, or what finer quadrature changes
+    error: Array  # [], standard error of the samples, or what it gained on the rule of training
 
 
 def evaluation_loss(spec: Spec, knobs: Knobs, key: Array, params: Params) -> Judgement:
     """Return the loss a model is judged by: without sampling where possible, else on fresh data.
 
+    Quadrature is as fine as `MOST_NODES` allows, and its error is taken to be all that the
+    coarser one, which training uses, is off: the finer one is off by less.
+
     The mean over `spec.eval_samples` samples in batches of `spec.batch_size` (rounded up to
     whole batches), batch t from `fold_in(key, t)`. The key is consumed.
     """
     if has_expected_loss(spec):
-        loss = expected_loss(spec, knobs, params)
-        return Judgement(loss, jnp.abs(expected_loss(spec, knobs, params, finer=1) - loss))
+        loss = expected_loss(spec, knobs, params, affordable(spec, MOST_NODES))
+        return Judgement(loss, jnp.abs(expected_loss(spec, knobs, params) - loss))
 
     def body(sums: Array, t: Array) -> tuple[Array, None]:
         x = data.SAMPLERS[spec.data].draw(spec, knobs, jax.random.fold_in(key, t), spec.batch_size)

@@ -56,10 +56,18 @@ def expected_loss(spec: Spec, knobs: Knobs, params: Params, finer: int = 0) -> A
         mean, covariance = data.moments(spec, knobs)
         return theory.linear_loss(params["W"], params["b"], knobs.importance, mean, covariance)
     chance = patterns.probability(spec, knobs)
-    if not _has_closed_forms(spec):
-        return _quadrature(spec, knobs, params, chance, 0, finer)
-    few = _few_active(spec, knobs, params, chance)
-    return few + _quadrature(spec, knobs, params, chance, 3, finer)
+    rest = _quadrature(spec, knobs, params, chance, finer)
+    return _few_active(spec, knobs, params, chance) + rest if _has_closed_forms(spec) else rest
+
+
+def affordable(spec: Spec, most: int) -> int:
+    """Return the largest `finer` of `expected_loss` that takes at most so many nodes."""
+    return 0 if is_linear(spec) else patterns.affordable(spec, _fewest(spec), most)
+
+
+def _fewest(spec: Spec) -> int:
+    """The active features from which on patterns are left to quadrature."""
+    return 3 if _has_closed_forms(spec) else 0
 
 
 def has_expected_loss(spec: Spec) -> bool:
@@ -98,11 +106,9 @@ def _few_active(spec: Spec, knobs: Knobs, params: Params, chance: Array) -> Arra
     return total * knobs.high**2
 
 
-def _quadrature(
-    spec: Spec, knobs: Knobs, params: Params, chance: Array, fewest: int, finer: int
-) -> Array:
-    """The share of patterns with at least `fewest` active features, by their nodes."""
-    nodes = patterns.nodes(spec, fewest, finer)
+def _quadrature(spec: Spec, knobs: Knobs, params: Params, chance: Array, finer: int) -> Array:
+    """The share of the patterns without closed forms, by their nodes."""
+    nodes = patterns.nodes(spec, _fewest(spec), finer)
     if not len(nodes.weight):
         return jnp.zeros((), chance.dtype)
     magnitude = knobs.low + (knobs.high - knobs.low) * nodes.magnitude.astype(chance.dtype)

@@ -24,10 +24,8 @@ STARTS = 16
 SEGMENT = 10  # steps between two looks at the losses
 MOST_STEPS = 300
 SETTLED = 1e-9  # gain of a segment, in units of the null loss, below which searches end
-LEAST_BATCH = 64
 CHUNK = 128  # searches together: the slowest line search of a step holds up the others
 MOST_NODES = 16_384  # of the quadrature, from three active features on, that judges the ends
-FINEST = 10  # nodes per axis more than the search uses
 TIED = 1e-6  # losses that differ by less than this share of the least are equal
 
 
@@ -96,7 +94,6 @@ def search(spec: Spec, knobs: Knobs, starts: int = STARTS, also: Params | None =
 def exact(spec: Spec) -> Spec:
     """Return the program that searches the optimum of a `Spec`.
 
-    The batch is the nodes of the quadrature, so that chunks fit in the caches.
     Raises `InvalidInput` where the expected loss cannot be computed.
     """
     if not objectives.has_expected_loss(spec):
@@ -111,14 +108,8 @@ def exact(spec: Spec) -> Spec:
         loss_reduction="sum_features",
         schedule="constant",
         steps=MOST_STEPS,
-        batch_size=max(LEAST_BATCH, _nodes(spec, 0)),
         dtype="float64",
     )
-
-
-def _nodes(spec: Spec, finer: int) -> int:
-    """How many nodes the quadrature over three and more active features has."""
-    return 0 if spec.model == "linear" else len(patterns.nodes(spec, 3, finer).weight)
 
 
 def _beginnings(spec: Spec, knobs: Knobs, starts: int, also: Params | None) -> Params:
@@ -180,9 +171,7 @@ def _segment(
 
 def _judged(spec: Spec, knobs: Knobs, params: Params, size: int, rows: np.ndarray) -> np.ndarray:
     """The losses of some searches with as fine a quadrature as `MOST_NODES` allows."""
-    filled, finer = _filled(rows, size), 0
-    while finer < FINEST and _nodes(spec, finer + 1) <= MOST_NODES:
-        finer += 1
+    filled, finer = _filled(rows, size), objectives.affordable(spec, MOST_NODES)
     with jax.enable_x64(True):
         arrays = (_take(knobs, filled), _take(params, filled))
         return np.asarray(train.compiled(_losses, (spec, finer), *arrays))[: len(rows)]

@@ -19,6 +19,8 @@ from superposition_cli.spec import Knobs, Spec
 MAX_FEATURES = 6
 NODES_PER_AXIS = (1, 24, 10, 6, 5, 4, 4)  # by the number of active features
 
+FINEST = 10  # nodes per axis that a finer rule adds at most
+
 
 class Nodes(NamedTuple):
     """A weighted batch of Q inputs, before magnitudes are stretched to [low, high]."""
@@ -98,6 +100,21 @@ def nodes(spec: Spec, fewest: int, finer: int = 0) -> Nodes:
     pattern = np.concatenate(owners)
     on = patterns(spec)[pattern].T
     return Nodes(np.concatenate(columns, 1), on, pattern, np.concatenate(weights))
+
+
+def affordable(spec: Spec, fewest: int, most: int) -> int:
+    """Return how many nodes per axis can be added before there are over `most` nodes.
+
+    At most `FINEST`; 0 where the coarsest rule has so many already, or none at all.
+    """
+    counts = patterns(spec).sum(1)
+    active = counts[counts >= fewest]
+
+    def size(finer: int) -> int:
+        return sum((NODES_PER_AXIS[k] + finer) ** k for k in map(int, active))
+
+    steps = range(1, FINEST + 1) if active.any() else ()
+    return max((finer for finer in steps if size(finer) <= most), default=0)
 
 
 def _legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
