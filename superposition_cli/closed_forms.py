@@ -224,7 +224,8 @@ def _mean_along(
         for node, weight in zip(*rule, strict=True)
     ]
     if len(points) <= UNROLLED:
-        return sum(weight * f(offset + slope * v) for v, weight in points)
+        parts = (weight * f(offset + slope * v) for v, weight in points)
+        return sum(parts, jnp.zeros_like(offset))
     v, weight = (jnp.stack(one) for one in zip(*points, strict=True))
     return jnp.sum(weight * f(offset + slope * v), axis=0)
 
