@@ -4,7 +4,7 @@ import helpers
 import numpy as np
 import pytest
 
-from superposition_cli import geometry, optimum, theory
+from superposition_cli import geometry, optimum
 from superposition_cli.errors import InvalidInput
 
 THREE = """\
@@ -17,7 +17,11 @@ LINEAR = """\
 name: linear
 model: {kind: linear, n_features: 8, n_hidden: 3}
 data: {feature_probability: 0.3, importance: {geometric: 0.8}}
+sweep: {parameters: {data.feature_probability: [0.1, 0.3]}}
 """
+P = np.array([0.1, 0.3])
+VARIANCE = P / 3 - P**2 / 4
+IMPORTANCE = 0.8 ** np.arange(8)
 
 
 def settings(text):
@@ -26,59 +30,33 @@ def settings(text):
 
 
 @pytest.fixture(scope="module")
-def three():
-    return optimum.of_settings(settings(THREE), starts=8)
+def linear():
+    """Four random starts, and one that has no gradient: nothing is represented."""
+    zeros = {"W": np.zeros((2, 1, 8, 3)), "b": np.zeros((2, 1, 8))}
+    return optimum.of_settings(settings(LINEAR), starts=4, also=zeros)
 
 
-def test_three_equal_features_reach_the_known_losses(three):
-    """A digon and a dedicated feature cost what two features in one dimension do.
-
-    Their closed form is p²/3 without biases; shrinking and biases save 0.4 % at p = .1 and
-    8.5 % at p = .5. The quadrature over three active features is good to 5e-4.
-    """
-    assert three.loss[0] == pytest.approx(0.996 * 0.1**2 / 3, rel=1.5e-3)
-    assert three.loss[2] == pytest.approx(0.915 * 0.5**2 / 3, rel=1.5e-3)
-    assert three.loss[:3] == pytest.approx([0.00332, 0.029333, 0.076365], rel=1.5e-3)
+def test_a_linear_model_reaches_its_closed_form(linear):
+    """It keeps the three features with the largest I_i (p/3 - p²/4) and loses the others."""
+    assert linear.loss == pytest.approx(VARIANCE * IMPORTANCE[3:].sum(), rel=1e-6)
+    gram = linear.best["W"] @ linear.best["W"].transpose(0, 2, 1)
+    assert gram == pytest.approx(np.stack([np.diag([1] * 3 + [0] * 5)] * 2), abs=1e-3)
 
 
-def test_three_equal_features_are_a_digon_with_a_third_or_a_triangle(three):
-    shapes = [geometry.describe(W).split(" (")[0] for W in three.best["W"]]
-    assert len(set(shapes[:3])) == 1
-    assert "digon" in shapes[0]
-    assert "triangle" in shapes[3]
+def test_every_search_is_kept_and_given_starts_come_last(linear):
+    assert linear.losses.shape == (2, 5)
+    assert linear.params["W"].shape == (2, 5, 8, 3)
+    assert linear.losses[:, 4] == pytest.approx(VARIANCE * IMPORTANCE.sum(), rel=1e-6)
+    assert linear.params["W"][:, 4] == pytest.approx(0)
+    assert linear.tied[:, :4].any(axis=1).all()
+    assert not linear.tied[:, 4].any()
 
 
-def test_the_optimum_is_among_the_searches(three):
-    assert three.losses.shape == (4, 8)
-    assert three.params["W"].shape == (4, 8, 3, 2)
-    assert (three.losses >= three.loss[:, None]).all()
-    assert three.tied.any(1).all()
-    worse = three.losses > three.loss[:, None] * 1.001
-    assert not (three.tied & worse).any()
-    assert three.best["b"].shape == (4, 3)
-
-
-def test_given_starts_are_polished_and_neighbours_do_not_matter(three):
-    """Six random starts and two of this kind: a digon of unit vectors, and nothing."""
-    digon = np.array([[[1, 0], [-1, 0], [0, 1]], np.zeros((3, 2))], float)
-    two = settings(THREE)[1:3] * 2
-    also = {"W": np.stack([digon] * 4), "b": np.zeros((4, 2, 3))}
-    found = optimum.of_settings(two, starts=6, also=also)
-    assert found.losses[:2, 6] == pytest.approx(three.loss[1:3], rel=1e-6)
-    assert (found.losses[:2, 7] > 2 * found.loss[:2]).all()  # nothing gives way to nothing
-    assert found.losses[:2, :6] == pytest.approx(three.losses[1:3, :6], rel=1e-6)
-    assert found.losses[2:] == pytest.approx(found.losses[:2], rel=1e-9)
-
-
-def test_a_linear_model_reaches_its_closed_form():
-    """Centred, it keeps the three features with the largest I_i (p/3 - p²/4)."""
-    (one,) = settings(LINEAR)
-    found = optimum.of_settings([one], starts=4)
-    variance = 0.3 / 3 - 0.3**2 / 4
-    importance = np.array(one.importance())
-    assert found.loss[0] == pytest.approx(variance * importance[3:].sum(), rel=1e-6)
-    closed = theory.linear_optimum(importance, variance * np.eye(8), 3)
-    assert found.loss[0] == pytest.approx(closed, rel=1e-6)
+def test_neighbours_do_not_matter(linear):
+    """The same settings in another order; the chunks have the same size."""
+    zeros = {"W": np.zeros((2, 1, 8, 3)), "b": np.zeros((2, 1, 8))}
+    again = optimum.of_settings(settings(LINEAR)[::-1], starts=4, also=zeros)
+    assert again.losses[::-1] == pytest.approx(linear.losses, rel=1e-9)
 
 
 def test_what_cannot_be_searched_is_refused():
@@ -87,3 +65,32 @@ def test_what_cannot_be_searched_is_refused():
         optimum.of_settings(seven)
     with pytest.raises(InvalidInput, match="one Spec, not of 2"):
         optimum.of_settings([*settings(THREE), *settings(LINEAR)])
+
+
+@pytest.mark.slow
+def test_three_equal_features_reach_the_known_losses_and_shapes():
+    """A digon and a dedicated feature cost what two features in one dimension do.
+
+    Their closed form is p²/3 without biases; shrinking and biases save 0.4 % at p = .1 and
+    8.5 % at p = .5. The quadrature over three active features is good to 5e-4. From p = .55
+    on a triangle pays.
+    """
+    found = optimum.of_settings(settings(THREE), starts=8)
+    assert found.loss[0] == pytest.approx(0.996 * 0.1**2 / 3, rel=1.5e-3)
+    assert found.loss[2] == pytest.approx(0.915 * 0.5**2 / 3, rel=1.5e-3)
+    assert found.loss[:3] == pytest.approx([0.00332, 0.029333, 0.076365], rel=1.5e-3)
+    shapes = [geometry.describe(W).split(" (")[0] for W in found.best["W"]]
+    assert shapes == ["1 digon, 1 dedicated"] * 3 + ["1 triangle"]
+
+
+@pytest.mark.slow
+def test_an_antipodal_pair_shrinks_before_it_gives_way():
+    """Norms by p at equal importance, from searches by others in float64, to half a digit."""
+    text = THREE.replace("n_features: 3, n_hidden: 2", "n_features: 2, n_hidden: 1")
+    text = text.replace("[0.1, 0.3, 0.5, 0.7]", "[0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.72]")
+    W = optimum.of_settings(settings(text), starts=16).best["W"][..., 0]
+    assert (W[:, 0] * W[:, 1] < 0).all()
+    norms = np.array([0.989, 0.968, 0.930, 0.868, 0.804, 0.759])
+    assert np.abs(W[:6, 0]) == pytest.approx(norms, abs=1.5e-3)
+    assert np.abs(W[:6, 1]) == pytest.approx(norms, abs=1.5e-3)
+    assert np.ptp(np.abs(W[6])) > 0.2

@@ -2,17 +2,19 @@
 
 The phase diagram of Elhage et al. 2022: the map of trained classes over the feature
 probability p and the importance r of the last feature, held against the closed forms of
-`phases`. Arrays are [P, R], both axes ascending.
+`phases` and against the exact optimum. Arrays are [P, R], both axes ascending.
 """
 
+import itertools
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from superposition_cli import optimum
+from superposition_cli.class_map import WORDS, boundary, classify, last_feature, slope_jump
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding, Row
-from superposition_cli.metrics import REPRESENTED_NORM
 from superposition_cli.phases import (
     Fate,
     last_feature_fate,
@@ -25,10 +27,10 @@ from superposition_cli.tables import aggregate, select
 
 SHAPES = ((2, 1), (3, 2))
 PROBABILITY, IMPORTANCE = "data.feature_probability", "data.importance.last"
-SUPERPOSED_ABOVE = 0.25  # squared interference met by the last feature
 SPARSE = 0.1  # closed forms are within a percent of the optimum for p up to here
-UNDECIDED = -1  # the class of a cell in which every model diverged
-WORDS = {UNDECIDED: "undecided", **{int(fate): fate.name.lower() for fate in Fate}}
+NEAR = 1.02  # trained loss by exact loss, up to which training has reached the optimum
+STARTS = 8  # random starts of the exact optimum; the best trained model is one more
+VALUES = {2: 25, 3: 13}  # by the number of features: most values per axis it is searched for
 
 
 class Diagram(NamedTuple):
@@ -56,11 +58,21 @@ class Closed(NamedTuple):
     boundary: np.ndarray  # [R]
 
 
+class Exact(NamedTuple):
+    """The exact optimum, at some or all points of the grid."""
+
+    rows: np.ndarray  # [P'], which of the grid's p
+    columns: np.ndarray  # [R'], which of its r
+    fate: np.ndarray  # [P', R']
+    loss: np.ndarray  # [P', R']
+
+
 def phase(results: Results) -> Finding:
-    """Return the trained and the closed-form phase diagram, and where they agree.
+    """Return the trained, the closed-form and the exact phase diagram, and where they agree.
 
     Measured on the selected models, averaged over those of a cell, and again on the best
-    model of each cell. boundary and slope_jump are taken at the r closest to 1.
+    model of each cell. boundary and slope_jump are taken at the r closest to 1. The exact
+    optimum is searched at up to `VALUES` values per axis.
 
     Raises `InvalidInput` unless the run is a grid over both axes of one of `SHAPES`.
     """
@@ -72,12 +84,12 @@ def phase(results: Results) -> Finding:
     norm, superposition = last_feature(results.weights["W"])
     values = Measured(norm.reshape(by_cell), superposition.reshape(by_cell), loss)
     chosen = _averaged(values, columns["selected"].reshape(by_cell), grid)
-    best = _averaged(values, select("best", loss, finite), grid)
-    return compare(grid, chosen, best)
+    kept = select("best", loss, finite)
+    return compare(grid, chosen, _averaged(values, kept, grid), exact_optimum(results, grid, kept))
 
 
-def compare(grid: Diagram, chosen: Measured, best: Measured) -> Finding:
-    """Hold what was measured over a grid against the closed forms."""
+def compare(grid: Diagram, chosen: Measured, best: Measured, exact: Exact) -> Finding:
+    """Hold what was measured over a grid against the closed forms and the exact optimum."""
     closed = closed_forms(grid)
     arrays = {
         "p": grid.p,
@@ -89,10 +101,18 @@ def compare(grid: Diagram, chosen: Measured, best: Measured) -> Finding:
         "loss_best": best.loss,
         "loss_closed": closed.loss,
         "boundary_closed": closed.boundary,
+        "p_exact": grid.p[exact.rows],
+        "r_exact": grid.r[exact.columns],
+        "class_exact": exact.fate,
+        "loss_exact": exact.loss,
     }
     arrays["boundary"] = boundary(grid.p, arrays["class_trained"])
+    arrays["boundary_exact"] = boundary(arrays["p_exact"], exact.fate)
     arrays["ratio"] = chosen.loss / closed.loss
-    return Finding(_numbers(grid, arrays), tuple(_rows(grid, arrays)), arrays)
+    numbers = {**_numbers(grid, arrays), **_exact_numbers(arrays, exact)}
+    numbers = {name: _number(value) for name, value in numbers.items()}
+    cells = {"cells": grid.cell.size, "cells_exact": exact.loss.size}
+    return Finding({**cells, **numbers}, tuple(_rows(grid, arrays, exact)), arrays)
 
 
 def diagram(results: Results) -> Diagram:
@@ -127,29 +147,6 @@ def _checked(setting: Any) -> int:
     return int(model.n_features)
 
 
-def last_feature(W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return norm and superposition of the last feature: [N, n, m] -> [N], [N].
-
-    The norm of W_n, and the squared interference that it meets, Σ_{j<n} (Ŵ_n·W_j)²; 0 for
-    a vector of length 0. Source: Elhage et al. 2022.
-    """
-    W = np.asarray(W, float)
-    norm = np.linalg.norm(W[:, -1], axis=1)
-    direction = W[:, -1] / np.where(norm > 0, norm, 1)[:, None]
-    along = np.einsum("km,kjm->kj", direction, W[:, :-1])
-    return norm, np.sum(along**2, axis=1)
-
-
-def classify(norm: np.ndarray, superposition: np.ndarray) -> np.ndarray:
-    """Return the class of the last feature as `Fate`, elementwise, -1 where there is none.
-
-    Ignored: norm < 1/2; else superposed: superposition > 1/4; else dedicated.
-    """
-    represented = np.where(superposition > SUPERPOSED_ABOVE, Fate.SUPERPOSED, Fate.DEDICATED)
-    fate = np.where(norm < REPRESENTED_NORM, Fate.IGNORED, represented)
-    return np.where(np.isfinite(norm), fate, UNDECIDED).astype(np.int64)
-
-
 def closed_forms(grid: Diagram) -> Closed:
     """Return class, loss and boundary of the best closed-form arrangement, in float64."""
     losses = two_feature_losses if grid.n_features == 2 else three_feature_losses
@@ -160,32 +157,30 @@ def closed_forms(grid: Diagram) -> Closed:
         return Closed(fate, loss, np.asarray(phase_boundary(grid.r)))
 
 
-def boundary(p: np.ndarray, fate: np.ndarray) -> np.ndarray:
-    """Return for each r the p up to which the last feature is superposed: [P, R] -> [R].
+def exact_optimum(results: Results, grid: Diagram, best: np.ndarray) -> Exact:
+    """Return class and loss of the exact optimum over a grid, thinned to `VALUES` per axis.
 
-    The geometric mean of the highest p of that class and the next p: half a step of the
-    grid is its error. NaN where no p or the highest p is of that class.
+    Searched from `STARTS` random starts and from the best trained model of the cell, which
+    `best` [cells, R] marks. Where classes tie, as they do on r = 1, the last feature is
+    ignored rather than superposed, and superposed rather than dedicated: see
+    `phases.last_feature_fate`.
     """
-    superposed = fate == Fate.SUPERPOSED
-    highest = len(p) - 1 - superposed[::-1].argmax(axis=0)
-    inside = superposed.any(axis=0) & (highest < len(p) - 1)
-    following = np.minimum(highest + 1, len(p) - 1)
-    return np.where(inside, np.sqrt(p[highest] * p[following]), np.nan)
+    rows, columns = (_thinned(len(axis), VALUES[grid.n_features]) for axis in (grid.p, grid.r))
+    cells = grid.cell[np.ix_(rows, columns)].ravel()
+    models = cells * best.shape[1] + best.argmax(1)[cells]
+    trained = {name: values[models][:, None] for name, values in results.weights.items()}
+    settings = [results.plan.setting(int(cell)) for cell in cells]
+    found = optimum.of_settings(settings, STARTS, trained)
+    W = np.asarray(found.params["W"])
+    fate = classify(*last_feature(W.reshape(-1, *W.shape[2:]))).reshape(found.losses.shape)
+    fate = np.min(fate, axis=1, where=found.tied, initial=max(Fate))
+    shape = (len(rows), len(columns))
+    return Exact(rows, columns, fate.reshape(shape), found.loss.reshape(shape))
 
 
-def slope_jump(p: np.ndarray, loss: np.ndarray, at: float) -> float:
-    """Return by which factor dL/dp falls at the grid point nearest to `at`.
-
-    The slope below that point by the slope above it, from differences; NaN where one is not
-    positive or p has fewer than three values. Beyond the boundary the loss turns down
-    towards p = 1, so that factors elsewhere say nothing about a kink.
-    """
-    if len(p) < 3:
-        return float("nan")
-    slope = np.diff(loss) / np.diff(p)
-    point = np.abs(np.log(p[1:-1] / at)).argmin()
-    below, above = slope[point : point + 2]
-    return float(below / above) if min(below, above) > 0 else float("nan")
+def _thinned(length: int, most: int) -> np.ndarray:
+    """Indices of at most so many values, evenly spread, with the first and the last."""
+    return np.linspace(0, length - 1, min(length, most)).round().astype(int)
 
 
 def _averaged(values: Measured, kept: np.ndarray, grid: Diagram) -> Measured:
@@ -193,11 +188,12 @@ def _averaged(values: Measured, kept: np.ndarray, grid: Diagram) -> Measured:
     return Measured(*(aggregate(value, kept)[grid.cell] for value in values))
 
 
-def _numbers(grid: Diagram, arrays: dict[str, np.ndarray]) -> dict[str, float | int | None]:
-    at = int(np.abs(np.log(grid.r)).argmin())
+def _numbers(grid: Diagram, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Training against the closed forms."""
+    at = _unit_importance(grid.r)
     crossing = float(arrays["boundary_closed"][at])
     sparse = arrays["ratio"][grid.p <= SPARSE]
-    numbers = {
+    return {
         "class_agreement": np.mean(arrays["class_trained"] == arrays["class_closed"]),
         "class_agreement_best": np.mean(arrays["class_best"] == arrays["class_closed"]),
         "boundary": arrays["boundary"][at],
@@ -210,18 +206,49 @@ def _numbers(grid: Diagram, arrays: dict[str, np.ndarray]) -> dict[str, float | 
         "slope_jump": slope_jump(grid.p, arrays["loss"][:, at], crossing),
         "slope_jump_closed": slope_jump(grid.p, arrays["loss_closed"][:, at], crossing),
     }
-    return {"cells": grid.cell.size, **{name: _number(v) for name, v in numbers.items()}}
 
 
-def _rows(grid: Diagram, arrays: dict[str, np.ndarray]) -> list[Row]:
-    classes = [name for name in arrays if name.startswith("class_")]
+def _exact_numbers(arrays: dict[str, np.ndarray], exact: Exact) -> dict[str, Any]:
+    """The exact optimum against the closed forms, and training against it."""
+    at, part = _unit_importance(arrays["r_exact"]), np.ix_(exact.rows, exact.columns)
+    crossing = float(arrays["boundary_closed"][exact.columns[at]])
+    closed = exact.loss / arrays["loss_closed"][part]
+    chosen, best = arrays["loss"][part] / exact.loss, arrays["loss_best"][part] / exact.loss
+    return {
+        "class_agreement_exact": np.mean(exact.fate == arrays["class_closed"][part]),
+        "class_agreement_trained_exact": np.mean(exact.fate == arrays["class_trained"][part]),
+        "class_agreement_best_exact": np.mean(exact.fate == arrays["class_best"][part]),
+        "boundary_exact": arrays["boundary_exact"][at],
+        "boundary_exact_lowest_r": arrays["boundary_exact"][0],
+        "slope_jump_exact": slope_jump(arrays["p_exact"], exact.loss[:, at], crossing),
+        "exact_to_closed_least": np.min(closed),
+        "exact_to_closed_most": np.max(closed),
+        "ratio_to_exact": np.median(chosen),
+        "ratio_to_exact_most": np.max(chosen),
+        "share_near_exact": np.mean(chosen <= NEAR),
+        "best_to_exact": np.median(best),
+        "best_to_exact_least": np.min(best),
+        "best_to_exact_most": np.max(best),
+    }
+
+
+def _unit_importance(r: np.ndarray) -> int:
+    """Which r is closest to 1, by factors."""
+    return int(np.abs(np.log(r)).argmin())
+
+
+def _rows(grid: Diagram, arrays: dict[str, np.ndarray], exact: Exact) -> list[Row]:
+    classes = ("class_trained", "class_best", "class_closed")
     measured = ("norm", "superposition", "loss", "loss_best", "loss_closed", "ratio")
+    at = {point: k for k, point in enumerate(itertools.product(exact.rows, exact.columns))}
     return [
         {
             "p": float(grid.p[i]),
             "r": float(grid.r[j]),
             **{name: WORDS[int(arrays[name][i, j])] for name in classes},
+            "class_exact": WORDS[int(exact.fate.flat[at[i, j]])] if (i, j) in at else None,
             **{name: _number(arrays[name][i, j]) for name in measured},
+            "loss_exact": _number(exact.loss.flat[at[i, j]]) if (i, j) in at else None,
         }
         for i, j in np.ndindex(grid.cell.shape)
     ]
