@@ -120,9 +120,9 @@ def _beginnings(spec: Spec, knobs: Knobs, starts: int, also: Params | None) -> P
     begin: dict[str, Any] = {
         name: value.reshape(-1, starts, *value.shape[1:]) for name, value in drawn.items()
     }
-    if also is None:
-        return begin
-    return {name: np.concatenate([begin[name], also[name]], axis=1) for name in begin}
+    if also is not None:
+        begin = {name: np.concatenate([begin[name], also[name]], axis=1) for name in begin}
+    return begin
 
 
 def _descend(spec: Spec, knobs: Knobs, begin: Params) -> tuple[Params, np.ndarray]:
