@@ -5,8 +5,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from superposition_cli import data, geometry, grid, theory
+from superposition_cli import data, geometry, grid, metrics, theory
 from superposition_cli.findings import Finding
+from superposition_cli.fsio import Arrays
 from superposition_cli.results import Results
 
 
@@ -17,16 +18,38 @@ def structure(results: Results) -> Finding:
     form (Eckart and Young; see `theory.linear_optimum`); null where that has none. Gaps are
     angles in degrees between neighbouring represented features, for two hidden dimensions.
     Cells without a selected model (all diverged, or a rule that averages) are left out.
+
+    Arrays, unless shapes differ between cells: cell [C], W [C, n, m], b and importance
+    [C, n], superposition [C, n] (see `metrics.superposition`).
     """
     columns = results.cells
     chosen = np.asarray(columns["selected_model"], float)
+    cells = np.flatnonzero(np.isfinite(chosen))
+    models = [results.model(int(chosen[cell])) for cell in cells]
     rows = []
-    for cell in np.flatnonzero(np.isfinite(chosen)):
-        W = results.model(int(chosen[cell]))["W"].astype(np.float64)
+    for cell, model in zip(cells, models, strict=True):
+        W = model["W"].astype(np.float64)
         row = {**results.plan.assignment(int(cell)), **_of_embedding(W)}
         row["linear_ratio"] = _linear_ratio(results, int(cell), float(columns["loss"][cell]))
         rows.append(row)
-    return Finding({"cells": len(rows)}, tuple(rows))
+    return Finding({"cells": len(rows)}, tuple(rows), _arrays(results, cells, models))
+
+
+def _arrays(results: Results, cells: np.ndarray, models: list[Arrays]) -> Arrays:
+    """What a figure of the embeddings needs; nothing where their shapes differ."""
+    if len({model["W"].shape for model in models}) != 1:
+        return {}
+    W = np.stack([model["W"] for model in models]).astype(np.float64)
+    importance = [results.plan.setting(int(cell)).importance() for cell in cells]
+    with jax.enable_x64(True):
+        crossed = np.asarray(jax.jit(jax.vmap(metrics.superposition))(W))
+    return {
+        "cell": cells,
+        "W": W,
+        "b": np.stack([model["b"] for model in models]).astype(np.float64),
+        "importance": np.array(importance, float),
+        "superposition": crossed,
+    }
 
 
 def _of_embedding(W: np.ndarray) -> dict[str, Any]:

@@ -12,17 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from superposition_cli.launch import Estimate
+from superposition_cli.report.labels import HEADINGS
 from superposition_cli.verify import Outcome, Verdict, shown
 
-HEADINGS = {
-    "data.feature_probability": "p",
-    "feature_probability": "p",
-    "loss_normalised": "loss/null",
-    "n_represented": "represented",
-    "dims_per_feature": "D*",
-    "sum_dimensionality": "sum D_i",
-    "not_converged": "still falling",
-}
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 

@@ -1,0 +1,133 @@
+"""Maps of what becomes of the last feature, trained beside theory; and the slope of the loss."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+
+from superposition_cli.findings import Finding
+from superposition_cli.report import style
+from superposition_cli.report.style import Drawing
+from superposition_cli.results import Results
+
+# undecided (-1) and the classes of `phases.Fate`
+CLASSES = {
+    -1: ("undecided", "#ffffff"),
+    0: ("ignored", "#c9c9c9"),
+    1: ("in superposition", style.ORANGE),
+    2: ("dedicated dimension", style.BLUE),
+}
+TITLES = {
+    "class_trained": "trained",
+    "class_best": "best of each cell",
+    "class_exact": "exact optimum",
+    "class_closed": "closed forms",
+}
+
+
+def phase(finding: Finding, results: Results) -> list[Drawing]:
+    """Draw the class maps, the loss by that of the closed forms, and the loss over p."""
+    found = [classes(finding), loss(finding)]
+    if min(finding.arrays["ratio"].shape) > 1:
+        found.insert(1, ratio(finding))
+    return found
+
+
+def maps(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the class maps there are by title; the best models only if not the trained ones."""
+    same = np.array_equal(arrays["class_best"], arrays["class_trained"])
+    return {
+        title: arrays[name]
+        for name, title in TITLES.items()
+        if name in arrays and not (same and name == "class_best")
+    }
+
+
+def classes(finding: Finding) -> Drawing:
+    """Draw what becomes of the last feature over p and r, by training and by theory."""
+    arrays, numbers = finding.arrays, dict[str, Any](finding.numbers)
+    shown = maps(arrays)
+    figure, axes = style.grid(1, len(shown), (2.8, 3.2), sharex=True, sharey=True)
+    how = style.classes(tuple(colour for _, colour in CLASSES.values()))
+    for (title, fate), own in zip(shown.items(), axes[0], strict=True):
+        style.heat_map(own, arrays["p"], arrays["r"], fate.T + 1, **how)
+        _boundaries(own, arrays)
+        own.set_title(title)
+    _name_axes(axes[0])
+    there = np.unique(np.concatenate([fate.ravel() for fate in shown.values()]))
+    named = [CLASSES[int(one)] for one in there]
+    keys = [Patch(facecolor=fill, edgecolor=style.MUTED, label=word) for word, fill in named]
+    figure.legend(handles=keys, loc="outside upper center", ncols=len(keys))
+    caption = (
+        "What becomes of the last feature. Solid line: boundary of superposition in closed form; "
+        "dashed: the same as trained. Trained and closed-form classes agree in "
+        f"{100 * numbers['class_agreement']:.1f} % of {numbers['cells']} cells; at the r nearest "
+        f"to 1 superposition ends at p = {_shown(numbers['boundary'])}, in closed form at "
+        f"{_shown(numbers['boundary_closed'])}."
+    )
+    return Drawing("classes", caption, figure)
+
+
+def ratio(finding: Finding) -> Drawing:
+    """Draw the trained loss by that of the best closed-form arrangement."""
+    arrays, numbers = finding.arrays, dict[str, Any](finding.numbers)
+    figure, axes = style.grid(1, 1, (4.2, 3.2))
+    reach = float(np.nanmax(np.abs(arrays["ratio"] - 1))) or 1.0
+    how = {"cmap": style.DIVERGING, "vmin": 1 - reach, "vmax": 1 + reach}
+    mesh = style.heat_map(axes[0, 0], arrays["p"], arrays["r"], arrays["ratio"].T, **how)
+    figure.colorbar(mesh, ax=axes[0, 0], label="loss / closed form", aspect=25)
+    _boundaries(axes[0, 0], arrays)
+    _name_axes(axes[0])
+    caption = (
+        "Loss of the trained models by that of the best closed-form arrangement, "
+        f"{numbers['ratio_least']:.3f} to {numbers['ratio_most']:.3f}. Below 1 training found "
+        "more than the closed forms allow: they keep norms at 1 and biases at 0."
+    )
+    return Drawing("ratio", caption, figure)
+
+
+def loss(finding: Finding) -> Drawing:
+    """Draw the loss and its slope over p at the r nearest to 1, trained and in closed form."""
+    arrays, numbers = finding.arrays, dict[str, Any](finding.numbers)
+    p, at = arrays["p"], int(np.abs(np.log(arrays["r"])).argmin())
+    figure, axes = style.grid(1, 2, (2.9, 2.7), sharex=True)
+    kinds = (("loss_closed", "closed forms", style.BLACK), ("loss", "trained", style.VERMILION))
+    for name, label, colour in kinds:
+        look = {"color": colour, "label": label, "linestyle": "-" if name == "loss" else "--"}
+        axes[0, 0].plot(p, arrays[name][:, at], **look)
+        middle, slope = (p[1:] + p[:-1]) / 2, np.diff(arrays[name][:, at]) / np.diff(p)
+        axes[0, 1].plot(middle, slope, **look)
+    axes[0, 0].set(ylabel="loss L")
+    axes[0, 1].set(ylabel="slope dL/dp")
+    for own in axes[0]:
+        own.axvline(numbers["boundary_closed"], color=style.MUTED, linewidth=0.8, linestyle=":")
+        own.set(xlabel="feature probability p", xlim=(0, 1))
+    axes[0, 0].legend()
+    caption = (
+        f"Loss over p at r = {arrays['r'][at]:.3g}. At the dotted boundary the slope of the closed "
+        f"forms falls by a factor {_shown(numbers['slope_jump_closed'])}, a kink; as trained by "
+        f"{_shown(numbers['slope_jump'])}: norms and biases change smoothly."
+    )
+    return Drawing("loss", caption, figure)
+
+
+def _boundaries(axes: Axes, arrays: Mapping[str, np.ndarray]) -> None:
+    """Draw the closed-form boundary as a solid line and the trained one dashed."""
+    ends = {"xlim": axes.get_xlim(), "ylim": axes.get_ylim()}
+    for name, dashes in (("boundary_closed", "-"), ("boundary", "--")):
+        axes.plot(arrays[name], arrays["r"], color=style.BLACK, linestyle=dashes, linewidth=1.2)
+    axes.set(**ends)
+
+
+def _name_axes(row: np.ndarray) -> None:
+    for own in row:
+        own.set_xlabel("feature probability p")
+        style.plain_ticks(own, "x")
+        style.plain_ticks(own, "y")
+    row[0].set_ylabel("importance r of the last feature")
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else f"{value:.3g}"

@@ -1,0 +1,51 @@
+"""How settings and cells are called in figures, pages and tables for the eye."""
+
+from collections.abc import Mapping
+from typing import Any
+
+HEADINGS = {
+    "data.feature_probability": "p",
+    "data.sparsity": "S",
+    "data.importance.last": "importance of the last feature",
+    "data.importance.first": "importance of the first feature",
+    "model.n_features": "n",
+    "model.n_hidden": "m",
+    "feature_probability": "p",
+    "loss_normalised": "loss/null",
+    "n_represented": "represented",
+    "dims_per_feature": "D*",
+    "sum_dimensionality": "sum D_i",
+    "not_converged": "still falling",
+}
+LONG = {
+    "data.feature_probability": "feature probability p",
+    "data.sparsity": "sparsity S",
+    "model.n_features": "features n",
+    "model.n_hidden": "hidden dimensions m",
+}
+
+
+def heading(name: str) -> str:
+    """Return the short name of a setting or column."""
+    return HEADINGS.get(name, name.split(".", 1)[-1].replace("_", " "))
+
+
+def axis(name: str) -> str:
+    """Return the name of a setting as the label of an axis."""
+    return LONG.get(name, heading(name))
+
+
+def value(given: Any) -> str:
+    """Return one value of a setting, numbers to three digits, lists cut short."""
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        text = str(given)
+        return text if len(text) <= 24 else f"{text[:23]}…"
+    return f"{given:.3g}"
+
+
+def cell(assignment: Mapping[str, Any]) -> str:
+    """Return what tells a cell from others: "p = 0.1, linear"; words speak for themselves."""
+    return ", ".join(
+        value(given) if isinstance(given, str) else f"{heading(name)} = {value(given)}"
+        for name, given in assignment.items()
+    )

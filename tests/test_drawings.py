@@ -1,0 +1,151 @@
+"""Figures show the arrays of findings, and the same finding gives the same bytes."""
+
+import numpy as np
+import pytest
+
+from superposition_cli.analyses import ANALYSES
+from superposition_cli.findings import Finding
+from superposition_cli.report import style
+from superposition_cli.report.drawings import DRAWINGS
+from superposition_cli.results import Results
+from superposition_cli.verify import analyze
+from tests import helpers
+
+WITHOUT = {"capacity", "decomposition", "dynamics", "pentagon", "sets"}  # still to be drawn
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Five features in the plane at three probabilities, 1, 0.3 and 0.05, two models each."""
+    return Results(helpers.trained(tmp_path_factory.mktemp("drawn") / "run").run.path)
+
+
+def drawn(name, finding, results):
+    with style.applied():
+        return {one.name: one for one in DRAWINGS[name](finding, results)}
+
+
+def lines(axes):
+    return [np.array(line.get_xydata()) for line in axes.get_lines()]
+
+
+def mesh(axes):
+    """The values of a heat map, [Y, X]."""
+    return np.asarray(axes.collections[0].get_array())
+
+
+def test_every_analysis_is_drawn():
+    assert set(DRAWINGS) == set(ANALYSES) - WITHOUT
+
+
+def test_structure_shows_vectors_products_and_norms(results):
+    finding = analyze(results, ("structure",))["structure"]
+    figures = drawn("structure", finding, results)
+    assert list(figures) == ["directions", "gram", "norms"]
+    for cell, W in enumerate(finding.arrays["W"]):
+        tips = [line[-1] for line in lines(figures["directions"].figure.axes[cell])[1::2]]
+        np.testing.assert_array_equal(tips, W)
+        bias, products = figures["gram"].figure.axes[cell].get_images()
+        np.testing.assert_array_equal(products.get_array(), W @ W.T)
+        np.testing.assert_array_equal(bias.get_array()[:, 0], finding.arrays["b"][cell])
+        bars = figures["norms"].figure.axes[cell].patches
+        np.testing.assert_allclose([bar.get_width() for bar in bars], np.linalg.norm(W, axis=1))
+    titles = [axes.get_title() for axes in figures["gram"].figure.axes[:3]]
+    assert titles == ["p = 1", "p = 0.3", "p = 0.05"]
+
+
+def test_structure_without_arrays_is_not_drawn(results):
+    assert drawn("structure", Finding({"cells": 0}), results) == {}
+
+
+def test_cells_shows_the_selected_loss_and_all_restarts(results):
+    finding = analyze(results, ("cells",))["cells"]
+    (figure,) = drawn("cells", finding, results).values()
+    curve, dots, _ = lines(figure.figure.axes[0])
+    np.testing.assert_array_equal(curve[:, 0], [1.0, 0.3, 0.05])
+    np.testing.assert_array_equal(curve[:, 1], results.cells["loss_normalised"])
+    np.testing.assert_array_equal(dots[:, 1], results.summary["loss_normalised"])
+
+
+def phase_finding():
+    p, r = np.array([0.1, 0.3, 0.9]), np.array([0.5, 1.0])
+    fate = np.array([[1, 1], [1, 1], [0, 2]])
+    arrays = {
+        "p": p,
+        "r": r,
+        "class_trained": fate,
+        "class_best": fate,
+        "class_closed": np.maximum(fate, 1),
+        "loss": np.array([[0.1, 0.2], [0.2, 0.4], [0.2, 0.5]]),
+        "loss_closed": np.array([[0.1, 0.2], [0.2, 0.5], [0.2, 0.5]]),
+        "boundary": np.array([0.5, 0.5]),
+        "boundary_closed": np.array([0.4, 0.6]),
+    }
+    arrays["ratio"] = arrays["loss"] / arrays["loss_closed"]
+    numbers = dict.fromkeys(("boundary", "boundary_closed", "slope_jump", "slope_jump_closed"), 0.5)
+    numbers |= {"cells": 6, "class_agreement": 0.5, "ratio_least": 0.8, "ratio_most": 1.0}
+    return Finding(numbers, (), arrays)
+
+
+def test_phase_shows_maps_ratio_and_loss():
+    finding = phase_finding()
+    arrays = finding.arrays
+    figures = drawn("phase", finding, None)
+    trained, closed = figures["classes"].figure.axes
+    np.testing.assert_array_equal(mesh(trained), arrays["class_trained"].T + 1)
+    np.testing.assert_array_equal(mesh(closed), arrays["class_closed"].T + 1)
+    np.testing.assert_array_equal(lines(trained)[0].T, [arrays["boundary_closed"], arrays["r"]])
+    np.testing.assert_array_equal(lines(trained)[1].T, [arrays["boundary"], arrays["r"]])
+    np.testing.assert_array_equal(mesh(figures["ratio"].figure.axes[0]), arrays["ratio"].T)
+    left, right = figures["loss"].figure.axes
+    np.testing.assert_array_equal(lines(left)[0][:, 1], arrays["loss_closed"][:, 1])
+    np.testing.assert_array_equal(lines(left)[1][:, 1], arrays["loss"][:, 1])
+    # (0.4 - 0.2) / (0.3 - 0.1) = 1, (0.5 - 0.4) / (0.9 - 0.3) = 1/6
+    np.testing.assert_allclose(lines(right)[1][:, 1], [1, 1 / 6])
+
+
+def test_uniform_shows_dimensionalities_benefits_and_graphs(results):
+    rows = [{"d_star": d, "best_polytope": "digon", "structure": "1 digon"} for d in (1, 0.5, 0.4)]
+    rows = tuple({**row, "represented": 2, "components": 2} for row in rows)
+    arrays = {
+        "p": np.array([1.0, 0.3, 0.05]),
+        "D_star": np.array([1.0, 0.5, 0.4]),
+        "D": np.array([[1, 1, np.nan, np.nan, np.nan], [0.5] * 5, [0.4, 0.3, 0.5, 0.4, 0.4]]),
+        "norms": np.ones((3, 5)),
+        "benefit": np.arange(21.0).reshape(7, 3),
+    }
+    figures = drawn("uniform", Finding({}, rows, arrays), results)
+    own = figures["dimensionality"].figure.axes[0]
+    curve = next(line for line in own.get_lines() if str(line.get_label()).startswith("D*"))
+    np.testing.assert_allclose(
+        np.transpose(curve.get_data()), np.c_[1 / arrays["p"], arrays["D_star"]]
+    )
+    dots = [line for line in own.get_lines() if line.get_marker() == "."][:3]
+    for line, D in zip(dots, arrays["D"], strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), np.sort(D[np.isfinite(D)]))
+    curves = figures["benefit"].figure.axes[0].get_lines()[:7]
+    np.testing.assert_array_equal([line.get_ydata() for line in curves], arrays["benefit"])
+    assert len(figures["graph"].figure.axes) == 2  # the cells with p <= 1/2
+
+
+@pytest.mark.parametrize("kind", style.FORMATS)
+def test_the_same_finding_gives_the_same_bytes(kind):
+    first, second = (
+        style.render(drawn("phase", phase_finding(), None)["loss"].figure, kind) for _ in range(2)
+    )
+    assert first == second
+
+
+def test_edges_are_half_way_between_centres():
+    np.testing.assert_allclose(style.edges(np.array([1.0, 2.0, 4.0])), [0.5, 1.5, 3.0, 5.0])
+    # geometric: sqrt(1 * 4) = 2, sqrt(4 * 16) = 8, and as far out
+    np.testing.assert_allclose(style.edges(np.array([1.0, 4.0, 16.0]), True), [0.5, 2, 8, 32])
+    np.testing.assert_allclose(style.edges(np.array([3.0])), [2.5, 3.5])
+
+
+def test_drawing_leaves_the_users_settings_alone():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    drawn("phase", phase_finding(), None)
+    assert dict(matplotlib.rcParams) == before
