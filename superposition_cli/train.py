@@ -1,5 +1,6 @@
 """The training loop: one step of one model, `vmap` over models, one scan over steps."""
 
+import os
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +17,10 @@ from superposition_cli.spec import Knobs, Params, Spec, State
 
 INIT, DATA, EVALUATION = range(3)  # what a model's key is folded with for each use
 NO_RESTART = 2**32 - 1  # stands for the restart index in keys that all restarts share
-PROGRAM_OPTIONS = {"xla_cpu_multi_thread_eigen": False}  # one program, one core: see devices
+VECTOR_WIDTH = "xla_cpu_prefer_vector_width"  # in bits; the compiler's own choice is 256
+PROGRAM_OPTIONS: dict[str, bool | int] = {"xla_cpu_multi_thread_eigen": False}  # see devices
+if VECTOR_WIDTH not in os.environ.get("XLA_FLAGS", ""):
+    PROGRAM_OPTIONS[VECTOR_WIDTH] = 512  # where a processor has no such vectors, nothing changes
 
 
 class Segment(NamedTuple):
