@@ -223,3 +223,13 @@ def test_unknown_workload_is_refused_with_the_names(load, capsys):
         script.choose("tiny,huge", {"tiny": TinyWorkload()})
     assert stopped.value.code == 2
     assert "no workload huge; there are tiny" in capsys.readouterr().err
+
+
+def test_a_command_is_costed_and_a_failing_one_ends_the_benchmark(load):
+    commands = load("commands")
+    cost = commands.run(["--help"])
+    assert cost.processor_seconds > 0
+    assert cost.peak_mib > 10
+    assert commands.table({"help": [cost]}).splitlines()[1].startswith("help")
+    with pytest.raises(SystemExit, match="ended with 2"):
+        commands.run(["sweep", "no-such-configuration"])
