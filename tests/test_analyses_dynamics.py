@@ -69,8 +69,15 @@ def test_losses_are_those_that_training_saw(stages):
         found.arrays["step"], history["loss_step"], return_indices=True
     )
     assert len(both) > 10
-    # float32: a sum of some dozens of terms, in two programs.
-    np.testing.assert_allclose(found.arrays["loss"][:, mine], history["loss"][:, theirs], rtol=2e-5)
+    # Judged by finer quadrature than training has. Only inputs with both sets active are left to
+    # it, p² = .01 of them at most, each with a loss below 4/3, of which kinks leave five nodes
+    # an axis at most half a percent off: 7e-5.
+    np.testing.assert_allclose(
+        found.arrays["loss"][:, mine], history["loss"][:, theirs], rtol=0, atol=7e-5
+    )
+    first = found.arrays["step"][mine] == 0  # no kinks yet: vectors are next to nothing
+    begun = found.arrays["loss"][:, mine][:, first]
+    np.testing.assert_allclose(begun, history["loss"][:, theirs][:, first], rtol=2e-5)
 
 
 def test_dimensionalities_equal_numpy(stages):
