@@ -75,6 +75,15 @@ class Results:
         return self._table("cells.csv")
 
     @cached_property
+    def selected(self) -> dict[int, int]:
+        """The number of the selected model of each cell that has one, by the cell's number.
+
+        None stands for a cell whose models all diverged, or under a rule that averages.
+        """
+        chosen = np.asarray(self.cells["selected_model"], float)
+        return {int(cell): int(chosen[cell]) for cell in np.flatnonzero(np.isfinite(chosen))}
+
+    @cached_property
     def weights(self) -> Arrays:
         """The parameters of all models: W [N, n, m], b [N, n], for abs also U [N, n, m]."""
         return self._joined("weights")

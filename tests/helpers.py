@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from typer.testing import CliRunner
 
+import superposition_cli
 from superposition_cli import cli, config, grid, launch, sweep
 from superposition_cli.devices import Machine
 from superposition_cli.engines.local import local
@@ -73,6 +75,24 @@ def trained(
     one = opened(folder, text, *overrides, machine=machine)
     one.train()
     return one
+
+
+def commanded(folder: Path, text: str, *overrides: str) -> Any:
+    """Train a configuration as a person would and open the result."""
+    file = folder / "config.yaml"
+    file.write_text(text, encoding="utf-8")
+    words = ["sweep" if "sweep:" in text else "train", file, "-q", "--out", folder / "run"]
+    words += [part for override in overrides for part in ("--set", override)]
+    result = CliRunner().invoke(cli.app, [str(word) for word in words])
+    assert result.exit_code == 0, result.stderr
+    return superposition_cli.load(result.stdout.strip())
+
+
+class Planned:
+    """As much of a run as is looked at before its models are."""
+
+    def __init__(self, text: str, *overrides: str) -> None:
+        self.plan = plan(text, *overrides, size=10**7)
 
 
 def after(looks: int) -> Any:

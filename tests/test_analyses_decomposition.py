@@ -2,12 +2,9 @@
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from helpers import Planned, commanded
 
-import superposition_cli
-from superposition_cli import config, grid
 from superposition_cli.analyses import decomposition as module
-from superposition_cli.cli import app
 from superposition_cli.errors import InvalidInput
 
 TINY = """\
@@ -29,18 +26,9 @@ def column(name):
     return module.TERMS.index(name)
 
 
-def trained(folder, text):
-    """Train a configuration as a person would and open the result."""
-    file = folder / "config.yaml"
-    file.write_text(text, encoding="utf-8")
-    result = CliRunner().invoke(app, ["sweep", str(file), "-q", "--out", str(folder / "run")])
-    assert result.exit_code == 0, result.stderr
-    return superposition_cli.load(result.stdout.strip())
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("decomposition"), TINY)
+    return commanded(tmp_path_factory.mktemp("decomposition"), TINY)
 
 
 @pytest.fixture(scope="module")
@@ -126,14 +114,6 @@ def test_numbers_are_null_without_a_cell_of_the_kind():
     }  # fmt: skip
 
 
-class Planned:
-    """As much of a run as is looked at before its models are."""
-
-    def __init__(self, *overrides):
-        experiment = config.loads(TINY, "tiny.yaml", overrides)
-        self.plan = grid.plan(experiment, lambda spec, n: n)
-
-
 @pytest.mark.parametrize(
     ("override", "why"),
     [
@@ -146,8 +126,8 @@ class Planned:
 )
 def test_other_runs_are_refused(override, why):
     with pytest.raises(InvalidInput, match=why):
-        module.check(Planned(override))
+        module.check(Planned(TINY, override))
 
 
 def test_linear_models_may_have_magnitudes_of_any_range():
-    module.check(Planned("sweep.parameters={model.kind: [linear]}", "data.low=-1"))
+    module.check(Planned(TINY, "sweep.parameters={model.kind: [linear]}", "data.low=-1"))

@@ -2,12 +2,9 @@
 
 import numpy as np
 import pytest
-from helpers import plan
-from typer.testing import CliRunner
+from helpers import Planned, commanded
 
-import superposition_cli
 from superposition_cli.analyses import dynamics as module
-from superposition_cli.cli import app
 from superposition_cli.course import Plateau
 from superposition_cli.errors import InvalidInput
 
@@ -28,21 +25,9 @@ train: {optimizer: adam, learning_rate: 1e-2, steps: 100, batch_size: 64, eval_s
 """
 
 
-def trained(folder, text, *overrides):
-    """Train a configuration as a person would and open the result."""
-    file = folder / "config.yaml"
-    file.write_text(text, encoding="utf-8")
-    command = "sweep" if "sweep:" in text else "train"
-    sets = [part for override in overrides for part in ("--set", override)]
-    out = str(folder / "run")
-    result = CliRunner().invoke(app, [command, str(file), "-q", "--out", out, *sets])
-    assert result.exit_code == 0, result.stderr
-    return superposition_cli.load(result.stdout.strip())
-
-
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory):
-    results = trained(tmp_path_factory.mktemp("stages"), STAGES)
+    results = commanded(tmp_path_factory.mktemp("stages"), STAGES)
     return results, module.dynamics(results)
 
 
@@ -104,7 +89,7 @@ def test_learning_waits_at_the_known_levels(stages):
 
 def test_the_last_snapshot_is_judged_as_the_model_is_where_loss_is_sampled(tmp_path):
     """All samples of a snapshot are those that the finished model is judged on."""
-    results = trained(tmp_path, SAMPLED)
+    results = commanded(tmp_path, SAMPLED)
     found = module.dynamics(results)
     assert found.arrays["loss"].shape == (2, len(results.history["snapshot_step"]))
     assert found.numbers["at_collapsed"] is found.rows[0]["loss_opposite"] is None
@@ -125,13 +110,13 @@ def test_stages_name_the_levels_that_plateaus_are_at():
     assert nothing["collapse_level"] is None
 
 
-class Planned:
-    """As much of a run as is looked at before its models are."""
+class Started(Planned):
+    """A run that has kept ten snapshots of a model."""
 
     def __init__(self, *overrides):
+        super().__init__(SAMPLED, *overrides)
         self.history = {"snapshot_step": np.arange(10)}
         self.summary = {"selected": np.array([True])}
-        self.plan = plan(SAMPLED, *overrides)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +130,7 @@ class Planned:
     ],
 )
 def test_other_runs_are_refused(overrides, changes, why):
-    results = Planned(*overrides)
+    results = Started(*overrides)
     for name, value in changes.items():
         setattr(results, name, value)
     with pytest.raises(InvalidInput, match=why):

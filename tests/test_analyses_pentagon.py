@@ -2,12 +2,9 @@
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from helpers import Planned, commanded
 
-import superposition_cli
-from superposition_cli import config, grid
 from superposition_cli.analyses import pentagon as module
-from superposition_cli.cli import app
 from superposition_cli.errors import InvalidInput
 
 
@@ -158,17 +155,9 @@ def test_crossings_rise_from_base_to_base():
     assert module.overall([(0.2, 3.0)])["crossing_rises"] is None
 
 
-class Planned:
-    """As much of a run as is looked at before its models are."""
-
-    def __init__(self, *overrides):
-        experiment = config.loads(TINY, "tiny.yaml", overrides)
-        self.plan = grid.plan(experiment, lambda spec, n: n)
-
-
 def test_cells_are_in_order_of_base_and_ratio():
     both = "{data.feature_probability: [0.1, 0.05], data.feature_probability.first: [0.1, 0.025]}"
-    perturbed, places = module.perturbation(Planned(f"sweep.parameters={both}"))
+    perturbed, places = module.perturbation(Planned(TINY, f"sweep.parameters={both}"))
     assert perturbed == "feature_probability"
     assert places == [(0.05, 0.5, 3), (0.05, 2, 2), (0.1, 0.25, 1), (0.1, 1, 0)]
 
@@ -188,16 +177,7 @@ def test_cells_are_in_order_of_base_and_ratio():
 )
 def test_other_runs_are_refused(override, why):
     with pytest.raises(InvalidInput, match=why):
-        module.perturbation(Planned(override))
-
-
-def trained(folder, text):
-    """Train a configuration as a person would and open the result."""
-    file = folder / "config.yaml"
-    file.write_text(text, encoding="utf-8")
-    result = CliRunner().invoke(app, ["sweep", str(file), "-q", "--out", str(folder / "run")])
-    assert result.exit_code == 0, result.stderr
-    return superposition_cli.load(result.stdout.strip())
+        module.perturbation(Planned(TINY, override))
 
 
 def test_a_short_run_finds_the_regular_pentagon_and_the_digons(tmp_path):
@@ -206,7 +186,7 @@ def test_a_short_run_finds_the_regular_pentagon_and_the_digons(tmp_path):
     p_1 = .01. The pentagon loses .008904, by L-BFGS to six digits; short training leaves less
     than 2 %.
     """
-    results = trained(tmp_path, TINY)
+    results = commanded(tmp_path, TINY)
     finding = module.pentagon(results)
     sparse, regular = finding.rows
     assert (sparse["ratio"], regular["ratio"]) == (pytest.approx(0.2), 1)

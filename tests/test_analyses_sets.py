@@ -5,11 +5,9 @@ from types import SimpleNamespace
 import helpers
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from helpers import commanded
 
-import superposition_cli
 from superposition_cli.analyses import sets as module
-from superposition_cli.cli import app
 from superposition_cli.errors import InvalidInput
 
 PAIRS = ((0, 1), (2, 3))
@@ -125,16 +123,7 @@ def test_closed_forms_of_anticorrelated_sets():
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("sets"), TINY)
-
-
-def trained(folder, text):
-    """Train a configuration as a person would and open the result."""
-    file = folder / "config.yaml"
-    file.write_text(text, encoding="utf-8")
-    result = CliRunner().invoke(app, ["sweep", str(file), "-q", "--out", str(folder / "run")])
-    assert result.exit_code == 0, result.stderr
-    return superposition_cli.load(result.stdout.strip())
+    return commanded(tmp_path_factory.mktemp("sets"), TINY)
 
 
 def test_trained_pairs_are_digons_across_or_collapsed(pairs):

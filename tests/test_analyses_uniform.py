@@ -5,12 +5,9 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from helpers import Planned, commanded
 
-import superposition_cli
-from superposition_cli import config, grid
 from superposition_cli.analyses import uniform as module
-from superposition_cli.cli import app
 from superposition_cli.errors import InvalidInput
 from superposition_cli.phases import UNIFORM_POLYTOPES, benefit_per_dimension
 
@@ -126,17 +123,8 @@ def test_numbers_of_the_whole_run():
     assert module.overall(p[:1], rows((1.0, 1)))["sum_share_least"] is None
 
 
-def trained(folder, text):
-    """Train a configuration as a person would and open the result."""
-    file = folder / "config.yaml"
-    file.write_text(text, encoding="utf-8")
-    result = CliRunner().invoke(app, ["sweep", str(file), "-q", "--out", str(folder / "run")])
-    assert result.exit_code == 0, result.stderr
-    return superposition_cli.load(result.stdout.strip())
-
-
 def test_a_run_gives_one_row_per_cell_in_order_of_sparsity(tmp_path):
-    found = module.uniform(trained(tmp_path, TINY))
+    found = module.uniform(commanded(tmp_path, TINY))
     assert [row["data.feature_probability"] for row in found.rows] == [1.0, 0.3, 0.1]
     assert {tuple(row) for row in found.rows} == {tuple(found.rows[0])}
     assert {name: array.shape for name, array in found.arrays.items()} == {
@@ -150,14 +138,6 @@ def test_a_run_gives_one_row_per_cell_in_order_of_sparsity(tmp_path):
     assert found.numbers["sum_share_most"] <= 1 + 1e-12
 
 
-class Planned:
-    """As much of a run as is looked at before its models are."""
-
-    def __init__(self, *overrides):
-        experiment = config.loads(TINY, "tiny.yaml", overrides)
-        self.plan = grid.plan(experiment, lambda spec, n: n)
-
-
 @pytest.mark.parametrize(
     ("override", "why"),
     [
@@ -169,4 +149,4 @@ class Planned:
 )
 def test_other_runs_are_refused(override, why):
     with pytest.raises(InvalidInput, match=why):
-        module.check(Planned(override))
+        module.check(Planned(TINY, override))

@@ -35,14 +35,13 @@ def capacity(results: Results) -> Finding:
     Raises `InvalidInput` where n_features differs between cells or none has a selected
     model. Cells without one are left out.
     """
-    chosen = np.asarray(results.cells["selected_model"], float)
-    kept = [int(cell) for cell in np.flatnonzero(np.isfinite(chosen))]
+    kept = list(results.selected)
     if not kept:
         raise InvalidInput("capacity needs a selected model in at least one cell")
     settings = [results.plan.setting(cell) for cell in kept]
     if len({one.model.n_features for one in settings}) > 1:
         raise InvalidInput("capacity needs the same n_features in every cell")
-    models = [results.model(int(chosen[cell])) for cell in kept]
+    models = [results.model(number) for number in results.selected.values()]
     C = np.stack([capacities(model["W"]) for model in models])
     cost = np.stack([costs(*one) for one in zip(models, settings, strict=True)])
     importance = np.array([one.importance() for one in settings], float)

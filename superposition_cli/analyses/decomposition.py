@@ -57,20 +57,19 @@ def decomposition(results: Results) -> Finding:
     shapes or steps differ between cells. Cells without a selected model are left out.
     """
     check(results)
-    chosen = np.asarray(results.cells["selected_model"], float)
-    kept = [int(cell) for cell in np.flatnonzero(np.isfinite(chosen))]
+    kept = results.selected
     if not kept:
         raise InvalidInput("decomposition needs a selected model in at least one cell")
     rows: list[Row] = []
     terms = []
-    for cell in kept:
-        path, setting = trajectory(results, int(chosen[cell])), results.plan.setting(cell)
+    for cell, number in kept.items():
+        path, setting = trajectory(results, number), results.plan.setting(cell)
         found = split(path, setting)
         losses = {name: float(results.cells[name][cell]) for name in ("loss", "loss_error")}
         rows.append({**results.plan.assignment(cell), **_row(setting, losses, found, path.W[-1])})
         terms.append(found.terms)
     steps = np.append(results.history["snapshot_step"], results.plan.setting(0).train.steps)
-    arrays = {"terms": np.stack(terms), "steps": steps, "cell": np.array(kept)}
+    arrays = {"terms": np.stack(terms), "steps": steps, "cell": np.array(list(kept))}
     return Finding(overall(rows), tuple(rows), arrays)
 
 

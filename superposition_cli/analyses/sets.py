@@ -58,12 +58,11 @@ def sets(results: Results) -> Finding:
     check(results)
     setting = results.plan.setting(0)
     parts = partition(setting.data.sets or (), setting.model.n_features)
-    chosen = np.asarray(results.cells["selected_model"], float)
     density = np.asarray(results.cells["feature_probability"], float)
-    kept = [int(c) for c in np.argsort(density, kind="stable") if np.isfinite(chosen[c])]
+    kept = sorted(results.selected, key=lambda cell: density[cell])
     if not kept:
         raise InvalidInput("sets needs a selected model in at least one cell")
-    models = [results.model(int(chosen[cell])) for cell in kept]
+    models = [results.model(results.selected[cell]) for cell in kept]
     W = np.stack([model["W"] for model in models]).astype(np.float64)
     rows: list[Row] = []
     for cell, model, one in zip(kept, models, W, strict=True):

@@ -22,15 +22,13 @@ def structure(results: Results) -> Finding:
     Arrays, unless shapes differ between cells: cell [C], W [C, n, m], b and importance
     [C, n], superposition [C, n] (see `metrics.superposition`).
     """
-    columns = results.cells
-    chosen = np.asarray(columns["selected_model"], float)
-    cells = np.flatnonzero(np.isfinite(chosen))
-    models = [results.model(int(chosen[cell])) for cell in cells]
+    cells, loss = np.array(list(results.selected), int), results.cells["loss"]
+    models = [results.model(number) for number in results.selected.values()]
     rows = []
     for cell, model in zip(cells, models, strict=True):
         W = model["W"].astype(np.float64)
         row = {**results.plan.assignment(int(cell)), **_of_embedding(W)}
-        row["linear_ratio"] = _linear_ratio(results, int(cell), float(columns["loss"][cell]))
+        row["linear_ratio"] = _linear_ratio(results, int(cell), float(loss[cell]))
         rows.append(row)
     return Finding({"cells": len(rows)}, tuple(rows), _arrays(results, cells, models))
 

@@ -56,12 +56,11 @@ def uniform(results: Results) -> Finding:
     """
     check(results)
     columns = results.cells
-    chosen = np.asarray(columns["selected_model"], float)
     density = np.asarray(columns["feature_probability"], float)
-    kept = [int(c) for c in np.argsort(-density, kind="stable") if np.isfinite(chosen[c])]
+    kept = sorted(results.selected, key=lambda cell: -density[cell])
     if not kept:
         raise InvalidInput("uniform needs a selected model in at least one cell")
-    found = [embedding(results.model(int(chosen[cell]))["W"]) for cell in kept]
+    found = [embedding(results.model(results.selected[cell])["W"]) for cell in kept]
     benefits = benefit_curves(density[kept])
     cells = [
         {
