@@ -15,6 +15,7 @@ import numpy as np
 
 from superposition_cli import devices, train
 from superposition_cli.devices import Machine
+from superposition_cli.errors import InvalidInput
 from superposition_cli.spec import Knobs, Spec, State
 
 SCHEMA_VERSION = 1
@@ -195,6 +196,16 @@ def _stretch(
     for thread in threads:
         thread.join()
     return results, time.perf_counter() - begun
+
+
+def named(text: str) -> list[str]:
+    """Return the workloads in a comma-separated list, all for none; refuse other names."""
+    names = [name for name in text.split(",") if name] or list(WORKLOADS)
+    unknown = [name for name in names if name not in WORKLOADS]
+    if unknown:
+        known = ", ".join(WORKLOADS)
+        raise InvalidInput(f"--workloads {unknown[0]}: is not a workload; there are {known}")
+    return names
 
 
 def report(names: list[str], seconds: float) -> dict[str, Any]:

@@ -10,11 +10,12 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
 
+from superposition_cli import options as given
 from superposition_cli.errors import InvalidInput, SpError
 
 app = typer.Typer(
@@ -25,31 +26,12 @@ app = typer.Typer(
 )
 DIVERGED = 3
 
-Config = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped configuration.")]
-RunName = Annotated[str, typer.Argument(help="A run folder, or its name under the runs folder.")]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="Set a.b=value; repeatable.")]
-Out = Annotated[Path | None, typer.Option("--out", help="The run folder itself.")]
-RunsDir = Annotated[
-    Path, typer.Option("--runs-dir", envvar="SP_RUNS_DIR", help="The parent of run folders.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan; train nothing.")]
-Fresh = Annotated[
-    bool, typer.Option("--fresh", help="Move an existing folder aside and begin anew.")
-]
-AllowDiverged = Annotated[
-    bool, typer.Option("--allow-diverged", help="Exit 0 although models diverged.")
-]
-MaxModels = Annotated[int, typer.Option("--max-models", min=1, help="Refuse larger grids.")]
-Again = Annotated[bool, typer.Option("--again", help="Compute findings anew.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
 Runs = Path("runs")
 
 
 @app.callback()
 def common(
-    no_color: Annotated[bool, typer.Option("--no-color", help="Never use colour.")] = False,
+    no_color: given.NoColor = False,
 ) -> None:
     """Set what all commands share."""
     if no_color:
@@ -75,14 +57,14 @@ def give_json(content: Any) -> None:
 
 @app.command()
 def train(
-    config: Config,
-    set_: Sets = None,
-    out: Out = None,
-    runs_dir: RunsDir = Runs,
-    dry_run: DryRun = False,
-    fresh: Fresh = False,
-    allow_diverged: AllowDiverged = False,
-    quiet: Quiet = False,
+    config: given.Config,
+    set_: given.Sets = None,
+    out: given.Out = None,
+    runs_dir: given.RunsDir = Runs,
+    dry_run: given.DryRun = False,
+    fresh: given.Fresh = False,
+    allow_diverged: given.AllowDiverged = False,
+    quiet: given.Quiet = False,
 ) -> None:
     """Train the base setting with all its restarts; a sweep is left out."""
     experiment, source = _load(config, set_)
@@ -94,15 +76,15 @@ def train(
 
 @app.command()
 def sweep(
-    config: Config,
-    set_: Sets = None,
-    out: Out = None,
-    runs_dir: RunsDir = Runs,
-    dry_run: DryRun = False,
-    fresh: Fresh = False,
-    allow_diverged: AllowDiverged = False,
-    max_models: MaxModels = 10_000_000,
-    quiet: Quiet = False,
+    config: given.Config,
+    set_: given.Sets = None,
+    out: given.Out = None,
+    runs_dir: given.RunsDir = Runs,
+    dry_run: given.DryRun = False,
+    fresh: given.Fresh = False,
+    allow_diverged: given.AllowDiverged = False,
+    max_models: given.MaxModels = 10_000_000,
+    quiet: given.Quiet = False,
 ) -> None:
     """Train the whole grid; the same command goes on where it was stopped."""
     experiment, source = _load(config, set_)
@@ -175,12 +157,12 @@ def _train(
 
 @app.command()
 def show(
-    run: RunName,
-    runs_dir: RunsDir = Runs,
-    columns: Annotated[str, typer.Option(help="Comma-separated columns of cells.csv.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 40,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
+    run: given.RunName,
+    runs_dir: given.RunsDir = Runs,
+    columns: given.Columns = "",
+    limit: given.Limit = 40,
+    as_json: given.AsJson = False,
+    as_csv: given.AsCsv = False,
 ) -> None:
     """Show one run: a row per cell, with the values of the selected models."""
     from superposition_cli.report import show as view
@@ -197,10 +179,10 @@ def show(
 
 @app.command()
 def analyze(
-    run: RunName,
-    runs_dir: RunsDir = Runs,
-    again: Again = False,
-    as_json: AsJson = False,
+    run: given.RunName,
+    runs_dir: given.RunsDir = Runs,
+    again: given.Again = False,
+    as_json: given.AsJson = False,
 ) -> None:
     """Compute the findings a finished run does not have yet, without training."""
     from superposition_cli import verify as claims
@@ -219,14 +201,42 @@ def analyze(
 
 
 @app.command()
+def report(
+    runs: given.RunNames,
+    runs_dir: given.RunsDir = Runs,
+    again: given.Again = False,
+    format_: given.Format = "html,md",
+    quiet: given.Quiet = False,
+) -> None:
+    """Report on finished runs: a page, figures, and what was found on the terminal."""
+    from superposition_cli.report import write
+
+    page, shown = write.report(runs, runs_dir, format_, again)
+    if not quiet:
+        console(stderr=True).print(shown)
+    sys.stdout.write(f"{page}\n")
+
+
+@app.command()
+def plot(
+    run: given.RunName,
+    figure: given.Figure = "",
+    output: given.Output = None,
+    runs_dir: given.RunsDir = Runs,
+) -> None:
+    """Draw one figure of a finished run's report into a file."""
+    from superposition_cli.report import write
+
+    sys.stdout.write(f"{write.plot(run, runs_dir, figure, output)}\n")
+
+
+@app.command()
 def verify(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[CONFIG|RUN]...", help="All fast ones if none.")
-    ] = None,
-    runs_dir: RunsDir = Runs,
-    again: Again = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
+    names: given.Claimed = None,
+    runs_dir: given.RunsDir = Runs,
+    again: given.Again = False,
+    as_json: given.AsJson = False,
+    quiet: given.Quiet = False,
 ) -> None:
     """Hold the claims of configurations or runs against what is observed; 1 if one fails."""
     from superposition_cli import shipped
@@ -261,15 +271,10 @@ def _train_case(case: Any, quiet: bool) -> float | None:
 
 @app.command("list")
 def list_(
-    what: Annotated[
-        str,
-        typer.Argument(
-            help="runs, configs, models, data, optimizers, schedules, analyses, metrics."
-        ),
-    ] = "runs",
-    runs_dir: RunsDir = Runs,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
+    what: given.What = "runs",
+    runs_dir: given.RunsDir = Runs,
+    as_json: given.AsJson = False,
+    as_csv: given.AsCsv = False,
 ) -> None:
     """List the runs there are, or what can be written in a configuration."""
     from superposition_cli.report import listing
@@ -284,7 +289,7 @@ def list_(
 
 
 @app.command()
-def validate(config: Config, set_: Sets = None) -> None:
+def validate(config: given.Config, set_: given.Sets = None) -> None:
     """Check a configuration; print nothing on stdout when it is sound."""
     experiment, source = _load(config, set_)
     tell(f"{source}: sound, {experiment.n_cells:,} cells x {experiment.train.restarts:,} restarts")
@@ -299,7 +304,7 @@ def schema() -> None:
 
 
 @app.command()
-def doctor(runs_dir: RunsDir = Runs, as_json: AsJson = False) -> None:
+def doctor(runs_dir: given.RunsDir = Runs, as_json: given.AsJson = False) -> None:
     """Say what this machine offers: versions, devices, free disk, a write test."""
     from superposition_cli import checkup
     from superposition_cli.report import terminal
@@ -315,20 +320,15 @@ def doctor(runs_dir: RunsDir = Runs, as_json: AsJson = False) -> None:
 
 @app.command()
 def bench(
-    workloads: Annotated[str, typer.Option(help="Comma-separated names; all by default.")] = "",
-    seconds: Annotated[float, typer.Option(min=0.1, help="Time for each workload.")] = 3.0,
-    as_json: AsJson = False,
+    workloads: given.Workloads = "",
+    seconds: given.Seconds = 3.0,
+    as_json: given.AsJson = False,
 ) -> None:
     """Measure models x steps per second on the standard workloads."""
     from superposition_cli import bench as benchmark
     from superposition_cli.report import terminal
 
-    names = [name for name in workloads.split(",") if name] or list(benchmark.WORKLOADS)
-    unknown = [name for name in names if name not in benchmark.WORKLOADS]
-    if unknown:
-        known = ", ".join(benchmark.WORKLOADS)
-        raise InvalidInput(f"--workloads {unknown[0]}: is not a workload; there are {known}")
-    measured = benchmark.report(names, seconds)
+    measured = benchmark.report(benchmark.named(workloads), seconds)
     if as_json:
         give_json(measured)
     else:

@@ -17,7 +17,7 @@ from superposition_cli.engines.local import local
 from superposition_cli.errors import InvalidInput
 from superposition_cli.experiment import Experiment
 from superposition_cli.metrics import METRICS
-from superposition_cli.report import listing, show
+from superposition_cli.report import listing, show, write
 from superposition_cli.runs import Run
 from superposition_cli.settings import Setting
 
@@ -114,7 +114,9 @@ def runs(tmp_path_factory):
     with (run.path / "chunks/00000/metrics.safetensors").open("ab") as file:
         file.write(b"x")
     finish(run, plan)
-    return run, plan, {**seen, "repaired": files(run.path)}
+    seen["repaired"] = files(run.path)
+    write.report([str(run.path)], run.path.parent)
+    return run, plan, {**seen, "reported": files(run.path)}
 
 
 def files(path):
@@ -126,6 +128,8 @@ def files(path):
         name = re.sub(r"^quarantine/\d{5}-[0-9a-f]{8}$", "quarantine/<chunk>-<hex>/", name)
         name = re.sub(r"^(chunks|partial)/\d{5}/", r"\1/<chunk>/", name)
         name = re.sub(r"state-\d{9}", "state-<step>", name)
+        name = re.sub(r"^findings/\w+", "findings/<analysis>", name)
+        name = re.sub(r"^report/.+\.(png|svg)$", r"report/<figure>.\1", name)
         if file.is_file() or name.startswith("quarantine/<"):
             found.add(name)
     return found
@@ -174,7 +178,7 @@ def test_every_file_of_a_run_is_listed(runs):
     listed = {row[0].strip("`"): row[1] for row in table(FOLDER, "Files")}
     always = {name for name, when in listed.items() if when == "always"}
     assert seen["complete"] == always
-    assert seen["stopped"] | seen["repaired"] == set(listed)
+    assert seen["stopped"] | seen["reported"] == set(listed)
 
 
 @pytest.mark.parametrize("part", ["weights", "history", "metrics"])

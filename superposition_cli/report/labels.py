@@ -1,7 +1,11 @@
 """How settings and cells are called in figures, pages and tables for the eye."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
+
+# control characters, and those that turn the direction of text around
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 HEADINGS = {
     "data.feature_probability": "p",
@@ -23,6 +27,19 @@ LONG = {
     "model.n_features": "features n",
     "model.n_hidden": "hidden dimensions m",
 }
+
+
+def plain(text: str) -> str:
+    """Return text from outside without the characters that would do more than be seen."""
+    return CONTROL.sub("", text)
+
+
+def short(text: str) -> str:
+    """Round a number in a table to four significant digits for the eye; leave words alone."""
+    try:
+        return text if text.lstrip("-").isdigit() else f"{float(text):.4g}"
+    except ValueError:
+        return text
 
 
 def heading(name: str) -> str:

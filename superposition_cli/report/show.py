@@ -51,7 +51,7 @@ def as_table(content: Content, columns: Sequence[str] = ()) -> RenderableType:
     lines: list[RenderableType] = [terminal.headline(run.manifest, run.status())]
     if not rows:
         return Group(*lines, terminal.clean("no results yet: the run has not been finished"))
-    chosen = list(columns) or _columns(content)
+    chosen = list(columns) or columns_of(content)
     known = [*rows[0], "structure"]
     if unknown := [name for name in chosen if name not in known]:
         raise InvalidInput(
@@ -64,7 +64,8 @@ def as_table(content: Content, columns: Sequence[str] = ()) -> RenderableType:
     return Group(*lines)
 
 
-def _columns(content: Content) -> list[str]:
+def columns_of(content: Content) -> list[str]:
+    """Return the columns that say most: axes, main values, what went wrong, the structure."""
     rows = content.rows
     axes = [name for axis in content.run.manifest["axes"] for name in axis["names"]]
     if not axes:

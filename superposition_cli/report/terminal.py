@@ -1,7 +1,6 @@
 """What a terminal shows: tables of runs, cells, plans and measurements, as Rich renderables."""
 
 import csv
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from superposition_cli.launch import Estimate
-from superposition_cli.report.labels import HEADINGS
+from superposition_cli.report.labels import HEADINGS, plain, short
 from superposition_cli.verify import Outcome, Verdict, shown
-
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def clean(text: str) -> Text:
     """Return text from outside as it is: no markup, no control characters."""
-    return Text(CONTROL.sub("", text))
+    return Text(plain(text))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numeric: bool = True) -> Table:
@@ -46,14 +43,6 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     """Return the rows of a table of a run folder."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
-
-
-def short(text: str) -> str:
-    """Round a number in a table to four significant digits for the eye; leave words alone."""
-    try:
-        return text if text.lstrip("-").isdigit() else f"{float(text):.4g}"
-    except ValueError:
-        return text
 
 
 def plan_table(estimate: Estimate) -> Table:
@@ -142,12 +131,21 @@ def outcome_view(outcome: Outcome) -> RenderableType:
         f"{outcome.config}: {_held(outcome.verdicts)}; "
         f"{trained}, analysed in {outcome.analysis_seconds:.1f} s"
     )
+    return Group(clean(title), verdicts_table(outcome.verdicts))
+
+
+def verdicts_view(verdicts: Sequence[Verdict]) -> RenderableType:
+    """Show how many claims hold, and each of them."""
+    return Group(clean(_held(verdicts)), verdicts_table(verdicts))
+
+
+def verdicts_table(verdicts: Sequence[Verdict]) -> Table:
+    """Show each claim with what was expected and observed."""
     rows = [
         [v.id, v.claim, v.expected, shown(v.observed), "pass" if v.passed else "FAIL"]
-        for v in outcome.verdicts
+        for v in verdicts
     ]
-    columns = ("id", "claim", "expected", "observed", "verdict")
-    return Group(clean(title), table(columns, rows, numeric=False))
+    return table(("id", "claim", "expected", "observed", "verdict"), rows, numeric=False)
 
 
 def summary(outcomes: Sequence[Outcome]) -> Text:

@@ -1,0 +1,44 @@
+"""The options and arguments of the commands, each with its help."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Config = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped configuration.")]
+RunName = Annotated[str, typer.Argument(help="A run folder, or its name under the runs folder.")]
+RunNames = Annotated[
+    list[str], typer.Argument(metavar="RUN...", help="Run folders, or names under the runs folder.")
+]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="Set a.b=value; repeatable.")]
+Out = Annotated[Path | None, typer.Option("--out", help="The run folder itself.")]
+RunsDir = Annotated[
+    Path, typer.Option("--runs-dir", envvar="SP_RUNS_DIR", help="The parent of run folders.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan; train nothing.")]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Move an existing folder aside and begin anew.")
+]
+AllowDiverged = Annotated[
+    bool, typer.Option("--allow-diverged", help="Exit 0 although models diverged.")
+]
+MaxModels = Annotated[int, typer.Option("--max-models", min=1, help="Refuse larger grids.")]
+Again = Annotated[bool, typer.Option("--again", help="Compute findings anew.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
+NoColor = Annotated[bool, typer.Option("--no-color", help="Never use colour.")]
+Columns = Annotated[str, typer.Option(help="Comma-separated columns of cells.csv.")]
+Limit = Annotated[int, typer.Option(min=1, help="Rows to show.")]
+Claimed = Annotated[
+    list[str] | None, typer.Argument(metavar="[CONFIG|RUN]...", help="All fast ones if none.")
+]
+What = Annotated[
+    str,
+    typer.Argument(help="runs, configs, models, data, optimizers, schedules, analyses, metrics."),
+]
+Workloads = Annotated[str, typer.Option(help="Comma-separated names; all by default.")]
+Seconds = Annotated[float, typer.Option(min=0.1, help="Time for each workload.")]
+Format = Annotated[str, typer.Option("--format", help="html, md, or both: html,md.")]
+Figure = Annotated[str, typer.Argument(help="As in the report: phase-classes. None: list them.")]
+Output = Annotated[Path | None, typer.Option("-o", "--output", help="A .png, .svg or .pdf file.")]

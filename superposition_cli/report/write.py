@@ -1,0 +1,51 @@
+"""What `sp report` and `sp plot` do: gather, write, and say what was found."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+
+from superposition_cli import fsio, verify
+from superposition_cli.complaints import hint
+from superposition_cli.errors import InvalidInput
+from superposition_cli.report import content, page, style, summary
+from superposition_cli.report.content import Content
+from superposition_cli.results import Results
+from superposition_cli.runs import locate
+
+
+def report(
+    names: Sequence[str], runs_dir: Path, formats: str = "html,md", again: bool = False
+) -> tuple[Path, RenderableType]:
+    """Write the reports of runs; return the page to open, and what a terminal shows."""
+    kinds = tuple(dict.fromkeys(word.strip() for word in formats.split(",")))
+    if unknown := [kind for kind in kinds if kind not in ("html", "md")]:
+        raise InvalidInput(f"--format {unknown[0]}: there are html and md")
+    paths = [locate(name, runs_dir) for name in names]
+    gathered = [_gathered(path, again) for path in paths]
+    pages = [page.write(one, kinds) for one in gathered]
+    return pages[0], Group(*(summary.view(one) for one in gathered))
+
+
+def _gathered(path: Path, again: bool) -> Content:
+    results = Results(path)
+    if again:
+        verify.analyze(results, verify.wanted(results.plan.experiment), again=True)
+    return content.gather(results)
+
+
+def plot(name: str, runs_dir: Path, figure: str, output: Path | None) -> str:
+    """Draw one figure into a file and return the file's path; without a name, all names."""
+    drawn = page.drawings(content.gather(Results(locate(name, runs_dir))))
+    if not figure:
+        return "\n".join(drawn)
+    if figure not in drawn:
+        raise InvalidInput(
+            f"{figure}: is no figure of this run{hint(figure, drawn)}; there are {', '.join(drawn)}"
+        )
+    target = output or Path(f"{figure}.png")
+    kind = target.suffix.removeprefix(".").lower()
+    if kind not in style.FORMATS:
+        raise InvalidInput(f"-o {target}: needs a name that ends in .png, .svg or .pdf")
+    fsio.write_bytes(target, style.render(drawn[figure].figure, kind))
+    return str(target)
