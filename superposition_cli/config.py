@@ -16,7 +16,7 @@ from superposition_cli.complaints import Complaint, complaints, dotted, hint, sh
 from superposition_cli.errors import InvalidInput
 from superposition_cli.experiment import Expectation, Experiment
 from superposition_cli.hashing import hash8, identity, setting_words
-from superposition_cli.settings import DataSettings, ModelSettings, Setting, misfits
+from superposition_cli.settings import DataSettings, ModelSettings, Setting, misfits, out_of_range
 
 __all__ = [
     "Axis",
@@ -200,7 +200,9 @@ def _misfits(tree: dict[str, Any]) -> list[Complaint]:
     """What model and data demand of each other, though other sections may be wrong."""
     model, _ = _validated(ModelSettings, tree.get("model"))
     data, _ = _validated(DataSettings, tree.get("data"))
-    return misfits(model, data) if model and data else []
+    if data is None:
+        return []
+    return misfits(model, data) if model else out_of_range(data)
 
 
 def _unknown_words(

@@ -154,15 +154,23 @@ def misfits(model: ModelSettings, data: DataSettings) -> list[Complaint]:
     found = [Complaint(("data", "sets"), why) for why in _not_a_partition(model, data)]
     for name in PAIR:
         if getattr(data, name) is not None:
-            found += _checked(model, data, name)
+            found += _checked(model.n_features, data, name)
     if not found or not isinstance(data.importance, InverseVariance | Entries):
-        found += _checked(model, data, "importance")
+        found += _checked(model.n_features, data, "importance")
     return found or list(_uneven_sets(data, _probability(model.n_features, data)))
 
 
-def _checked(model: ModelSettings, data: DataSettings, name: str) -> list[Complaint]:
-    """Complain about the vector `name` unless it resolves to numbers in its range."""
-    n, vector, place = model.n_features, getattr(data, name), ("data", name)
+def out_of_range(data: DataSettings) -> list[Complaint]:
+    """Return which numbers and lists in the data are wrong whatever the model's size is."""
+    written = {name: getattr(data, name) for name in VECTORS}
+    size = {name: len(v) if isinstance(v, tuple) else 1 for name, v in written.items()}
+    plain = (name for name, v in written.items() if isinstance(v, float | tuple))
+    return [complaint for name in plain for complaint in _checked(size[name], data, name)]
+
+
+def _checked(n: int, data: DataSettings, name: str) -> list[Complaint]:
+    """Complain about the vector `name` unless it resolves to n numbers in its range."""
+    vector, place = getattr(data, name), ("data", name)
     in_range, words = RANGES[name]
     try:
         numbers = _importance(n, data) if name == "importance" else resolve(vector, n)
