@@ -11,7 +11,7 @@ from superposition_cli.results import Results
 from superposition_cli.verify import analyze
 from tests import helpers
 
-WITHOUT = {"capacity", "decomposition", "dynamics", "pentagon", "sets"}  # still to be drawn
+WITHOUT: set[str] = set()  # still to be drawn
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +126,107 @@ def test_uniform_shows_dimensionalities_benefits_and_graphs(results):
     curves = figures["benefit"].figure.axes[0].get_lines()[:7]
     np.testing.assert_array_equal([line.get_ydata() for line in curves], arrays["benefit"])
     assert len(figures["graph"].figure.axes) == 2  # the cells with p <= 1/2
+
+
+def test_capacity_shows_every_feature_and_its_cost(results):
+    finding = analyze(results, ("capacity",))["capacity"]
+    figures = drawn("capacity", finding, results)
+    (image,) = figures["allotment"].figure.axes[0].get_images()
+    np.testing.assert_array_equal(image.get_array(), finding.arrays["capacity"])
+    dots = figures["cost"].figure.axes[0].collections[0].get_offsets()
+    pairs = np.c_[finding.arrays["capacity"].ravel(), finding.arrays["cost"].ravel()]
+    np.testing.assert_array_equal(dots, pairs)
+
+
+def test_decomposition_shows_terms_and_shares(results):
+    terms = np.full((3, 2, 6), np.nan)
+    terms[:, 0, :2], terms[:, 1, :2] = (6.0, 2.0), (3.0, 1.0)
+    arrays = {"terms": terms, "steps": np.array([0, 60]), "cell": np.arange(3)}
+    rows = ({"interference_share": 0.25},) * 3
+    figures = drawn("decomposition", Finding({"loss_gap_relu": None}, rows, arrays), results)
+    deficit, interference = lines(figures["training"].figure.axes[0])
+    np.testing.assert_array_equal(deficit, [[0, 6 / 8], [60, 3 / 8]])
+    np.testing.assert_array_equal(interference, [[0, 2 / 8], [60, 1 / 8]])
+    bars = figures["shares"].figure.axes[0].patches
+    np.testing.assert_array_equal([bar.get_width() for bar in bars], [0.75] * 3 + [0.25] * 3)
+    assert "25 %" in figures["shares"].caption
+
+
+def test_dynamics_shows_losses_dimensionalities_and_jumps(results):
+    D = np.array([[[0.2, 0.5], [0.4, 0.5], [0.6, 0.5]]])
+    arrays = {
+        "step": np.array([0, 5, 9]),
+        "edge": np.array([0, 2]),
+        "model": np.array([1]),
+        "loss": np.array([[3.0, 2.0, 1.0]]),
+        "jumps": np.array([[1]]),
+        "D": D,
+        "norms": np.array([[[0.1, 1.0], [1.0, 1.0], [1.0, 1.0]]]),
+    }
+    row = {"selected": True, "loss_null": 3.5, "loss_collapsed": None, "loss_opposite": None}
+    names = ("sticky_time", "half_time", "jump_correlation", "fall_with_jumps")
+    numbers = {"models": 1, "fall_without_jumps": None, **dict.fromkeys(names, 0.5)}
+    figures = drawn("dynamics", Finding(numbers, (row,), arrays), results)
+    loss, null = lines(figures["losses"].figure.axes[0])
+    np.testing.assert_array_equal(loss, [[1, 3], [6, 2], [10, 1]])
+    assert null[0, 1] == 3.5
+    upper, lower = figures["dimensionality"].figure.axes
+    first, second = lines(upper)[-2:]
+    np.testing.assert_array_equal(first[:, 1], [np.nan, 0.4, 0.6])  # not represented at first
+    np.testing.assert_array_equal(second[:, 1], D[0, :, 1])
+    values, edges, _ = lower.patches[0].get_data()
+    np.testing.assert_array_equal(values, [1])
+    np.testing.assert_array_equal(edges, [1, 10])
+
+
+def test_pentagon_shows_both_branches_and_their_crossing():
+    W = np.stack([np.eye(5, 2), np.full((5, 2), np.nan)])[None].repeat(3, 0)
+    arrays = {
+        "base": np.full(3, 0.05),
+        "ratio": np.array([0.1, 0.3, 1.0]),
+        "loss": np.array([[3.0, 2.0], [1.0, 2.0], [1.0, np.nan]]),
+        "W": W,
+    }
+    numbers = {"perturbed": "importance", "curves": 1, "crossing": 0.2, "crossing_above": None}
+    figures = drawn("pentagon", Finding(numbers, (), arrays), None)
+    left, right = figures["losses"].figure.axes
+    for branch in (0, 1):
+        shown = np.c_[arrays["ratio"], arrays["loss"][:, branch]]
+        np.testing.assert_array_equal(lines(left)[branch], shown)
+    np.testing.assert_array_equal(lines(right)[0][:, 1], [1.5, 0.5, np.nan])
+    assert lines(left)[-1][0, 0] == 0.2
+    own = figures["embeddings"].figure.axes
+    np.testing.assert_array_equal([line[-1] for line in lines(own[0])[1::2]], np.eye(5, 2))
+    assert [text.get_text() for text in own[3].texts] == ["no model"]
+
+
+def test_sets_shows_directions_cosines_and_losses():
+    W = np.array([[1.0, 0], [0, 1], [-1, 0], [0, -1]])[None].repeat(3, 0)
+    arrays = {
+        "p": np.array([0.1, 0.2, 0.3]),
+        "loss": np.array([0.1, 0.2, 0.3]),
+        "loss_linear": np.array([0.2, 0.4, 0.6]),
+        "loss_digons": np.full(3, np.nan),
+        "loss_collapsed": np.array([0.3, 0.3, 0.3]),
+        "n_collapsed": np.array([0, 0, 1]),
+        "W": W,
+        "cosines": W @ W.swapaxes(1, 2),
+        "set_of": np.array([0, 1, 0, 1]),
+    }
+    row = {"n_collapsed": 0, "p": 0.1, "within_rms": 1.0, "between_rms": 0.0}
+    finding = Finding({"n_sets": 2, "collapse_boundary": 0.25}, (row,) * 3, arrays)
+    figures = drawn("sets", finding, None)
+    tips = [line[-1] for line in lines(figures["directions"].figure.axes[0])[1::2]]
+    np.testing.assert_array_equal(tips, W[0])
+    (image,) = figures["cosines"].figure.axes[0].get_images()
+    # sets next to each other: features 0, 2, 1, 3
+    ordered = [[1, -1, 0, 0], [-1, 1, 0, 0], [0, 0, 1, -1], [0, 0, -1, 1]]
+    np.testing.assert_array_equal(image.get_array(), ordered)
+    upper, lower = figures["loss"].figure.axes
+    drawn_losses = [line[:, 1] for line in lines(upper)[:3]]
+    wanted = [arrays[name] for name in ("loss", "loss_linear", "loss_collapsed")]
+    np.testing.assert_array_equal(drawn_losses, wanted)
+    np.testing.assert_array_equal(lines(lower)[0][:, 1], arrays["n_collapsed"])
 
 
 @pytest.mark.parametrize("kind", style.FORMATS)

@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -132,8 +133,7 @@ def heat_map(axes: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray, **how
     """Draw values [Y, X] over x [X] and y [Y], cells around their points, axes log if `is_log`."""
     log_x, log_y = is_log(x), is_log(y)
     mesh = axes.pcolormesh(edges(x, log_x), edges(y, log_y), values, rasterized=True, **how)
-    axes.set_xscale("log" if log_x else "linear")
-    axes.set_yscale("log" if log_y else "linear")
+    axes.set(xscale=scale_of(x), yscale=scale_of(y))
     return mesh
 
 
@@ -142,11 +142,20 @@ def classes(colours: tuple[str, ...]) -> dict[str, Any]:
     return {"cmap": ListedColormap(colours), "vmin": -0.5, "vmax": len(colours) - 0.5}
 
 
-def plain_ticks(axes: Axes, which: str = "x", values: tuple[float, ...] = ()) -> None:
-    """Label a logarithmic axis with numbers as people write them (.01, 1, 100)."""
+def plain_ticks(axes: Axes, which: str = "x") -> None:
+    """Label an axis with numbers as people write them (.01, 1, 100).
+
+    A logarithmic axis of less than two decades is labelled at 1, 2 and 5 of each.
+    """
     axis = axes.xaxis if which == "x" else axes.yaxis
-    if values:
-        axis.set_ticks(values)
-        axis.set_minor_locator(mpl.ticker.NullLocator())
-    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(mpl.ticker.NullFormatter())
+    low, high = axis.get_view_interval()
+    if axis.get_scale() == "log" and high < 100 * low:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def scale_of(values: np.ndarray) -> str:
+    """Return the scale that shows values best, by `is_log`; NaN is left out."""
+    known = values[np.isfinite(values)]
+    return "log" if known.size and is_log(known) else "linear"

@@ -7,13 +7,28 @@ gets a new file here and one line in `DRAWINGS`.
 from collections.abc import Callable
 
 from superposition_cli.findings import Finding
-from superposition_cli.report.drawings import cells, phase, structure, uniform
+from superposition_cli.report.drawings import (
+    capacity,
+    cells,
+    decomposition,
+    dynamics,
+    pentagon,
+    phase,
+    sets,
+    structure,
+    uniform,
+)
 from superposition_cli.report.style import Drawing
 from superposition_cli.results import Results
 
 DRAWINGS: dict[str, Callable[[Finding, Results], list[Drawing]]] = {
+    "capacity": capacity.capacity,
     "cells": cells.cells,
+    "decomposition": decomposition.decomposition,
+    "dynamics": dynamics.dynamics,
+    "pentagon": pentagon.pentagon,
     "phase": phase.phase,
+    "sets": sets.sets,
     "structure": structure.structure,
     "uniform": uniform.uniform,
 }

@@ -53,7 +53,7 @@ def curves(values: np.ndarray, finding: Finding, results: Results) -> Drawing:
             at = np.repeat(x, models.shape[1])
             own.plot(at, models.ravel(), ".", color=colour, alpha=0.3, markersize=3, zorder=1)
     own.set(xlabel=labels.axis(last), ylabel="loss / null loss")
-    own.set_xscale("log" if style.is_log(x) and not names else "linear")
+    own.set_xscale("linear" if names else style.scale_of(x))
     if names:
         own.set_xticks(x, names)
     else:

@@ -1,10 +1,12 @@
 """Maps of what becomes of the last feature, trained beside theory; and the slope of the loss."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from superposition_cli.findings import Finding
@@ -27,6 +29,9 @@ TITLES = {
 }
 
 
+LINES = {"boundary_closed": "boundary, closed forms", "boundary": "boundary, trained"}
+
+
 def phase(finding: Finding, results: Results) -> list[Drawing]:
     """Draw the class maps, the loss by that of the closed forms, and the loss over p."""
     found = [classes(finding), loss(finding)]
@@ -35,37 +40,54 @@ def phase(finding: Finding, results: Results) -> list[Drawing]:
     return found
 
 
-def maps(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the class maps there are by title; the best models only if not the trained ones."""
+class Map(NamedTuple):
+    """One class map: what it is of, and its own axes."""
+
+    title: str
+    p: np.ndarray  # [P]
+    r: np.ndarray  # [R]
+    fate: np.ndarray  # [P, R]
+
+
+def maps(arrays: Mapping[str, np.ndarray]) -> list[Map]:
+    """Return the class maps there are; the best models only if not the trained ones.
+
+    The exact optimum may have been searched at some of the points only.
+    """
     same = np.array_equal(arrays["class_best"], arrays["class_trained"])
-    return {
-        title: arrays[name]
-        for name, title in TITLES.items()
-        if name in arrays and not (same and name == "class_best")
-    }
+    found = []
+    for name, title in TITLES.items():
+        if name in arrays and not (same and name == "class_best"):
+            own = "_exact" if name == "class_exact" else ""
+            found.append(Map(title, arrays[f"p{own}"], arrays[f"r{own}"], arrays[name]))
+    return found
 
 
 def classes(finding: Finding) -> Drawing:
     """Draw what becomes of the last feature over p and r, by training and by theory."""
     arrays, numbers = finding.arrays, dict[str, Any](finding.numbers)
-    shown = maps(arrays)
+    shown, exact = maps(arrays), "boundary_exact" in numbers
     figure, axes = style.grid(1, len(shown), (2.8, 3.2), sharex=True, sharey=True)
     how = style.classes(tuple(colour for _, colour in CLASSES.values()))
-    for (title, fate), own in zip(shown.items(), axes[0], strict=True):
-        style.heat_map(own, arrays["p"], arrays["r"], fate.T + 1, **how)
+    for one, own in zip(shown, axes[0], strict=True):
+        style.heat_map(own, one.p, one.r, one.fate.T + 1, **how)
         _boundaries(own, arrays)
-        own.set_title(title)
+        own.set_title(one.title)
     _name_axes(axes[0])
-    there = np.unique(np.concatenate([fate.ravel() for fate in shown.values()]))
+    there = np.unique(np.concatenate([one.fate.ravel() for one in shown]))
     named = [CLASSES[int(one)] for one in there]
-    keys = [Patch(facecolor=fill, edgecolor=style.MUTED, label=word) for word, fill in named]
-    figure.legend(handles=keys, loc="outside upper center", ncols=len(keys))
+    keys: list[Artist] = [
+        Patch(facecolor=fill, edgecolor=style.MUTED, label=word) for word, fill in named
+    ]
+    keys += [Line2D([], [], **_line(name), label=word) for name, word in LINES.items()]
+    figure.legend(handles=keys, loc="outside upper center", ncols=min(len(keys), 3))
     caption = (
-        "What becomes of the last feature. Solid line: boundary of superposition in closed form; "
-        "dashed: the same as trained. Trained and closed-form classes agree in "
-        f"{100 * numbers['class_agreement']:.1f} % of {numbers['cells']} cells; at the r nearest "
-        f"to 1 superposition ends at p = {_shown(numbers['boundary'])}, in closed form at "
-        f"{_shown(numbers['boundary_closed'])}."
+        "What becomes of the last feature, and up to which p it is in superposition (lines). "
+        f"Trained and closed-form classes agree in {100 * numbers['class_agreement']:.1f} % of "
+        f"{numbers['cells']:,} cells. At the r nearest to 1 superposition ends at "
+        f"p = {_shown(numbers['boundary'])} as trained, {_shown(numbers['boundary_closed'])} in "
+        "closed form"
+        + (f", {_shown(numbers['boundary_exact'])} at the exact optimum." if exact else ".")
     )
     return Drawing("classes", caption, figure)
 
@@ -114,11 +136,16 @@ def loss(finding: Finding) -> Drawing:
 
 
 def _boundaries(axes: Axes, arrays: Mapping[str, np.ndarray]) -> None:
-    """Draw the closed-form boundary as a solid line and the trained one dashed."""
+    """Draw the boundaries of superposition."""
     ends = {"xlim": axes.get_xlim(), "ylim": axes.get_ylim()}
-    for name, dashes in (("boundary_closed", "-"), ("boundary", "--")):
-        axes.plot(arrays[name], arrays["r"], color=style.BLACK, linestyle=dashes, linewidth=1.2)
+    for name in LINES:
+        axes.plot(arrays[name], arrays["r"], **_line(name))
     axes.set(**ends)
+
+
+def _line(name: str) -> dict[str, Any]:
+    dashes = "-" if name == "boundary_closed" else "--"
+    return {"color": style.BLACK, "linestyle": dashes, "linewidth": 1.2}
 
 
 def _name_axes(row: np.ndarray) -> None:

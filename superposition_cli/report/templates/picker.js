@@ -52,7 +52,7 @@
       const share = high > low ? (high - cell.importance[i]) / (high - low) : 0.5;
       const own = {stroke: colour(VIRIDIS, share), fill: colour(VIRIDIS, share)};
       add(svg, "line", {x2: row[0], y2: -row[1], "stroke-width": 0.03, ...own});
-      const tip = add(svg, "circle", {cx: row[0], cy: -row[1], r: 0.05, ...own});
+      const tip = add(svg, "circle", {cx: row[0], cy: -row[1], r: 0.05, fill: own.fill});
       add(tip, "title", {}, "feature " + i + ", importance " + cell.importance[i]);
     });
   }
