@@ -123,6 +123,10 @@ def loss(finding: Finding) -> Drawing:
         axes[0, 1].plot(middle, slope, **look)
     axes[0, 0].set(ylabel="loss L")
     axes[0, 1].set(ylabel="slope dL/dp")
+    if "loss_exact" in arrays:
+        near = int(np.abs(np.log(arrays["r_exact"])).argmin())
+        dots = {"color": style.BLUE, "label": "exact optimum", "markerfacecolor": "none"}
+        axes[0, 0].plot(arrays["p_exact"], arrays["loss_exact"][:, near], "o", **dots)
     for own in axes[0]:
         own.axvline(numbers["boundary_closed"], color=style.MUTED, linewidth=0.8, linestyle=":")
         own.set(xlabel="feature probability p", xlim=(0, 1))
