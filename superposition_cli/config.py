@@ -260,4 +260,6 @@ def resolved(experiment: Experiment) -> dict[str, Any]:
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a configuration, for editors."""
-    return Experiment.model_json_schema()
+    schema = Experiment.model_json_schema()
+    schema["required"].remove("data")  # not for an objective that draws no inputs
+    return schema

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from superposition_cli import data, metrics, models
+from superposition_cli import data, metrics, models, packing
 from superposition_cli.objectives import (
     affordable,
     batch_loss,
@@ -34,8 +34,12 @@ def evaluation_loss(spec: Spec, knobs: Knobs, key: Array, params: Params) -> Jud
     coarser one, which training uses, is off: the finer one is off by less.
 
     The mean over `spec.eval_samples` samples in batches of `spec.batch_size` (rounded up to
-    whole batches), batch t from `fold_in(key, t)`. The key is consumed.
+    whole batches), batch t from `fold_in(key, t)`. The key is consumed. For packing it is
+    the squared coherence of the rows of W.
     """
+    if spec.objective == "packing":
+        loss = packing.squared_coherence(params["W"])
+        return Judgement(loss, jnp.zeros_like(loss))
     if has_expected_loss(spec):
         loss = expected_loss(spec, knobs, params, affordable(spec, MOST_NODES))
         return Judgement(loss, jnp.abs(expected_loss(spec, knobs, params) - loss))

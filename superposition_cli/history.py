@@ -11,7 +11,7 @@ STANDARD_ERRORS = 3.0  # ... if the fall also stands out of the batch noise by s
 
 def log_spaced(steps: int, most: int) -> np.ndarray:
     """Return at most `most` distinct log-spaced steps in [0, steps), first and last included."""
-    if most <= 0:
+    if most <= 0 or steps == 0:
         return np.zeros(0, np.int64)
     if most == 1 or steps == 1:
         return np.zeros(1, np.int64)
@@ -53,8 +53,11 @@ class History:
 
         Not converged: the means of the two halves of the last tenth of training differ by
         more than 0.5 % (so the loss falls by more than 1 % over the tenth), and by more than
-        three standard errors of that difference. Never true of a non-finite loss.
+        three standard errors of that difference. Never true of a non-finite loss, always
+        true where no step was taken.
         """
+        if self.steps == 0:
+            return np.ones(len(self.loss), bool)
         with np.errstate(all="ignore"):
             count, total, squares = self.tail[:, 0], self.tail[:, 1], self.tail[:, 2]
             mean = total / count

@@ -39,9 +39,8 @@ def estimate(plan: Plan, machine: Machine) -> Estimate:
     snapshots = plan.experiment.base.train.snapshots
     for group in plan.groups:
         segment = devices.segment_steps(machine, group.spec, group.chunk_models)
-        programs |= {(group.spec, group.chunk_models, segment)}
-        if group.spec.steps % segment:
-            programs |= {(group.spec, group.chunk_models, group.spec.steps % segment)}
+        lengths = {min(segment, group.spec.steps), group.spec.steps % segment} - {0}
+        programs |= {(group.spec, group.chunk_models, length) for length in lengths}
         size = devices.parameters(group.spec) * (snapshots + 1) + LOSS_STEPS + 50
         disk += group.n_models * size * (8 if group.spec.dtype == "float64" else 4)
         work = devices.model_bytes(group.spec) + 4 * devices.parameters(group.spec) * (

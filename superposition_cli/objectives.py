@@ -8,6 +8,9 @@ Source: Elhage et al. 2022.
     population    the expectation itself: closed forms for up to two active features,
                   quadrature over activity patterns beyond; for few features
     exact_sparse  the expectation over inputs with at most `order` active features
+    packing       not a loss of inputs but of the vectors: their largest squared cosine, smoothed
+
+An objective is called with the number t of the step and a key of that step's own.
 """
 
 from collections.abc import Callable
@@ -16,10 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from superposition_cli import data, expansion, models, patterns, theory
+from superposition_cli import data, expansion, models, packing, patterns, theory
 from superposition_cli.spec import Knobs, Params, Spec
 
-Objective = Callable[[Spec, Knobs, Array, Params], Array]
+Objective = Callable[[Spec, Knobs, Array, Array, Params], Array]
 
 
 def batch_loss(spec: Spec, knobs: Knobs, params: Params, x: Array) -> Array:
@@ -33,13 +36,13 @@ def _errors(spec: Spec, knobs: Knobs, params: Params, x: Array) -> Array:
     return knobs.importance[:, None] * error**2
 
 
-def sampled(spec: Spec, knobs: Knobs, key: Array, params: Params) -> Array:
+def sampled(spec: Spec, knobs: Knobs, key: Array, t: Array, params: Params) -> Array:
     """Return the loss on a fresh batch of `spec.batch_size` inputs; the key is consumed."""
     x = data.SAMPLERS[spec.data].draw(spec, knobs, key, spec.batch_size)
     return batch_loss(spec, knobs, params, x)
 
 
-def population(spec: Spec, knobs: Knobs, key: Array, params: Params) -> Array:
+def population(spec: Spec, knobs: Knobs, key: Array, t: Array, params: Params) -> Array:
     """Return the expected loss over all inputs; nothing is drawn and the key is not used."""
     return expected_loss(spec, knobs, params)
 
@@ -116,7 +119,7 @@ def _quadrature(spec: Spec, knobs: Knobs, params: Params, chance: Array, finer: 
     return jnp.sum(chance[nodes.pattern] * nodes.weight.astype(chance.dtype) * errors.sum(0))
 
 
-def exact_sparse(spec: Spec, knobs: Knobs, key: Array, params: Params) -> Array:
+def exact_sparse(spec: Spec, knobs: Knobs, key: Array, t: Array, params: Params) -> Array:
     """Return the part of the expected loss with at most `spec.order` active features.
 
     For independent features, n p << 1 and `relu_output`; nothing is drawn.
@@ -125,8 +128,19 @@ def exact_sparse(spec: Spec, knobs: Knobs, key: Array, params: Params) -> Array:
     return expansion.expansion(*scaled, order=spec.order) * knobs.high**2
 
 
+def soft_packing(spec: Spec, knobs: Knobs, key: Array, t: Array, params: Params) -> Array:
+    """Return the smoothed largest squared cosine of two rows of W, sharper at every step."""
+    return packing.soft_squared_coherence(params["W"], packing.sharpness(t, spec.steps))
+
+
 def null_loss(spec: Spec, knobs: Knobs) -> Array:
-    """Return the loss of answering the mean: sum_i I_i var(y_i)."""
+    """Return the loss of answering the mean, sum_i I_i var(y_i).
+
+    For packing it is the square of the Welch bound, the least loss there may be.
+    """
+    if spec.objective == "packing":
+        n, m = jnp.asarray(spec.n_features, knobs.importance.dtype), spec.n_hidden
+        return theory.welch_bound(n, m) ** 2
     return theory.null_loss(knobs.importance, jnp.diagonal(data.moments(spec, knobs).covariance))
 
 
@@ -134,4 +148,5 @@ OBJECTIVES: dict[str, Objective] = {
     "sampled": sampled,
     "population": population,
     "exact_sparse": exact_sparse,
+    "packing": soft_packing,
 }

@@ -26,6 +26,7 @@ MAX_LEFT_OUT = 0.01  # share of inputs that exact_sparse may neglect
 PAIR = {"feature_probability": "sparsity", "sparsity": "feature_probability"}
 VECTORS = (*PAIR, "importance")
 WITH_SETS = ("correlated", "anticorrelated")
+NO_INPUTS = {"kind": "one_hot"}  # the data of an objective that looks at W alone
 
 
 def _model_alias(kind: Any) -> Any:
@@ -89,7 +90,7 @@ def _default_momentum(train: dict[str, Any]) -> float:
 class TrainSettings(Strict):
     """How a model is trained, and how its final loss is measured."""
 
-    objective: Literal["sampled", "population", "exact_sparse"] = "sampled"
+    objective: Literal["sampled", "population", "exact_sparse", "packing"] = "sampled"
     order: Annotated[int, Field(ge=1, le=2)] = 2
     optimizer: Literal["adamw", "adam", "sgd", "lbfgs"] = "adamw"
     learning_rate: Positive = 1e-3
@@ -99,7 +100,7 @@ class TrainSettings(Strict):
     momentum: Fraction = Field(default_factory=_default_momentum)
     second_moment: Fraction = 0.999
     epsilon: Positive = 1e-8
-    steps: Annotated[int, Field(ge=1, le=10**8)] = 10_000
+    steps: Annotated[int, Field(ge=0, le=10**8)] = 10_000
     batch_size: Annotated[int, Field(ge=1, le=2**20)] = 1024
     restarts: Annotated[int, Field(ge=1, le=10**6)] = 1
     select: Literal["best", "mean", "drop_worst"] = "best"
@@ -129,6 +130,15 @@ class Setting(Strict):
     model: ModelSettings
     data: DataSettings
     train: TrainSettings = Field(default_factory=TrainSettings)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_inputs(cls, written: Any) -> Any:
+        """Fill in the data of an objective that draws none."""
+        train = written.get("train") if isinstance(written, dict) else None
+        if isinstance(train, dict) and train.get("objective") == "packing":
+            return {"data": dict(NO_INPUTS), **written}
+        return written
 
     @model_validator(mode="after")
     def _fits(self) -> "Setting":
@@ -203,6 +213,23 @@ def _objective_misfits(setting: Setting) -> Iterator[Complaint]:
             yield Complaint(place, f"{why}, more than {100 * MAX_LEFT_OUT:g} %: use sampled")
     if train.optimizer == "lbfgs" and train.objective == "sampled":
         yield Complaint(("train", "optimizer"), "lbfgs needs an objective without sampling noise")
+    if train.objective == "packing":
+        yield from _packing_misfits(setting)
+
+
+def _packing_misfits(setting: Setting) -> Iterator[Complaint]:
+    """Complain about what means nothing, or something else, where only W counts."""
+    model = setting.model
+    if setting.data != DataSettings.model_validate(NO_INPUTS):
+        yield Complaint(("data",), "is not for packing, which draws no inputs: leave it out")
+    if model.kind != "linear":
+        yield Complaint(("model", "kind"), "must be linear for packing, where only W counts")
+    if model.n_features <= model.n_hidden:
+        why = "must exceed n_hidden for packing: fewer vectors can be orthogonal"
+        yield Complaint(("model", "n_features"), why)
+    if setting.train.optimizer == "lbfgs":
+        why = "lbfgs needs an objective that stays the same from step to step"
+        yield Complaint(("train", "optimizer"), why)
 
 
 def _tail(p: Numbers, order: int) -> float:

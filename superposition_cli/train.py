@@ -92,7 +92,7 @@ def step(spec: Spec, knobs: Knobs, key: Array, t: Array, state: State) -> tuple[
 
     The batch is drawn from `fold_in(key, t)`; `key` is the model's data key.
     """
-    objective = partial(OBJECTIVES[spec.objective], spec, knobs, jax.random.fold_in(key, t))
+    objective = partial(OBJECTIVES[spec.objective], spec, knobs, jax.random.fold_in(key, t), t)
     loss, gradient = jax.value_and_grad(objective)(state.params)
     if spec.loss_reduction == "mean_features":
         gradient = jax.tree.map(lambda g: g / spec.n_features, gradient)

@@ -118,12 +118,12 @@ def test_wrong_sweeps(text, part):
 
 def test_each_wrong_value_of_an_axis_is_named():
     text = BASE + "sweep:\n  parameters:\n    data.importance.last: [1, -1]\n    train.steps:\n"
-    text += "      values: [10, 0]\n    seed: {linspace: {start: -1, stop: 0, num: 2}}\n"
+    text += "      values: [10, -1]\n    seed: {linspace: {start: -1, stop: 0, num: 2}}\n"
     assert problems(text) == [
         "f.yaml:6:31 sweep.parameters.data.importance.last.1: item 2 of 2 (-1): "
         "data.importance must not be negative; got -1 for feature 2",
-        "f.yaml:8:20 sweep.parameters.train.steps.values.1: item 2 of 2 (0): "
-        "train.steps must be at least 1; got 0",
+        "f.yaml:8:20 sweep.parameters.train.steps.values.1: item 2 of 2 (-1): "
+        "train.steps must be at least 0; got -1",
         "f.yaml:9:5 sweep.parameters.seed: item 1 of 2 (-1.0): seed needs a whole number; got -1.0",
         "f.yaml:9:5 sweep.parameters.seed: item 2 of 2 (0.0): seed needs a whole number; got 0.0",
     ]

@@ -41,7 +41,7 @@ train: {}
             "f.yaml:5:19 data.importance.1: needs a number; got 'x'",
             "f.yaml:7:3 train.optimizer: must be one of adamw, adam, sgd; got 'addam'; "
             "did you mean 'adam'?",
-            "f.yaml:8:3 train.steps: must be at least 1; got -1",
+            "f.yaml:8:3 train.steps: must be at least 0; got -1",
             "f.yaml:9:1 metrics: needs a list; got 'feature_norms'",
             "f.yaml:10:1 train: is already given on line 6",
         ]
@@ -133,8 +133,8 @@ def test_overrides_leave_aliases_alone():
     [
         ("trian.steps=5", "--set trian.steps=5: trian is not a known key; did you mean 'train'?"),
         ("train.stps=5", "--set train.stps=5: is not a known key; did you mean 'steps'?"),
-        ("train.steps=0", "--set train.steps=0: must be at least 1; got 0"),
-        ("train={steps: 0}", "--set train={steps: 0}: train.steps must be at least 1; got 0"),
+        ("train.steps=-1", "--set train.steps=-1: must be at least 0; got -1"),
+        ("train={steps: -1}", "--set train={steps: -1}: train.steps must be at least 0; got -1"),
         ("steps", "--set steps: needs the form section.key=value"),
         ("=3", "--set =3: needs the form section.key=value"),
         ("seed=.inf", "--set seed=.inf: .inf is not a finite number"),

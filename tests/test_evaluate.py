@@ -130,7 +130,8 @@ def test_whole_batches_are_drawn_from_numbered_keys(samples, batches):
     params = models.MODELS[spec.model].init(spec, knobs, make_keys(1)[0])
     key = judging_keys((1, 2), (0,))[0]
     each = [
-        objectives.sampled(spec, knobs, jax.random.fold_in(key, t), params) for t in range(batches)
+        objectives.sampled(spec, knobs, jax.random.fold_in(key, t), t, params)
+        for t in range(batches)
     ]
     assert evaluated(spec, knobs, key, params) == pytest.approx(float(np.mean(each)), rel=1e-5)
 

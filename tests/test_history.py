@@ -144,3 +144,13 @@ def test_going_on_from_what_was_kept():
     np.testing.assert_allclose(second.tail, expected.tail, rtol=1e-12)
     for name, array in first.arrays().items():
         np.testing.assert_array_equal(kept[name], array)  # nothing is shared
+
+
+def test_without_steps_there_is_no_history_and_nothing_falls():
+    empty = History(0, 3)
+    assert (len(empty.kept), empty.loss.shape, empty.converged().tolist()) == (
+        0,
+        (3, 0),
+        [True] * 3,
+    )
+    assert len(history.log_spaced(0, 20)) == 0

@@ -52,14 +52,14 @@ def test_sampled_loss_is_the_loss_on_the_batch_of_its_key(sampler):
     x = data.SAMPLERS[sampler].draw(spec, knobs, key, spec.batch_size)
     assert x.shape == (5, spec.batch_size)
     expected = objectives.batch_loss(spec, knobs, params, x)
-    loss = objectives.OBJECTIVES["sampled"](spec, knobs, key, params)
+    loss = objectives.OBJECTIVES["sampled"](spec, knobs, key, 0, params)
     assert float(loss) == pytest.approx(float(expected), rel=1e-6)
 
 
 def test_each_model_has_its_own_loss():
     spec, knobs = make_spec(), [make_knobs(), make_knobs(importance=[0.0] * 5)]
     params, keys = initial(spec, knobs[0]), make_keys(2)
-    loss = jax.vmap(lambda k, key: objectives.sampled(spec, k, key, params))(stack(knobs), keys)
+    loss = jax.vmap(lambda k, key: objectives.sampled(spec, k, key, 0, params))(stack(knobs), keys)
     assert loss.shape == (2,)
     assert loss[0] > 0
     assert loss[1] == 0

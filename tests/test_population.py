@@ -72,7 +72,7 @@ def test_exact_sparse_is_the_expansion_and_close_to_the_population_when_sparse(f
     knobs = make_knobs("float64", feature_probability=[0.01] * 5)
     spec = make_spec(dtype="float64", objective="exact_sparse", order=2)
     own = params(7)
-    sparse = objectives.exact_sparse(spec, knobs, rng.key(0), own)
+    sparse = objectives.exact_sparse(spec, knobs, rng.key(0), 0, own)
     arguments = (own["W"], own["b"], knobs.importance, knobs.feature_probability)
     assert float(sparse) == pytest.approx(
         float(expansion.expansion(*arguments, order=2)), rel=1e-12

@@ -3,7 +3,7 @@
 import pytest
 from config_texts import BASE, data, load, problems
 
-from superposition_cli import config
+from superposition_cli import config, strict_yaml
 
 
 def test_defaults():
@@ -69,7 +69,7 @@ def test_sections_are_frozen():
         "train.learning_rate=true",
         "train.weight_decay=-1",
         "train.momentum=1",
-        "train.steps=0",
+        "train.steps=-1",
         "train.steps=100000001",
         "train.batch_size=1048577",
         "train.restarts=1000001",
@@ -132,3 +132,32 @@ def test_wrong_sets(written, part):
 def test_stacked_initialisation():
     text = BASE + "train: {init: notebook_stacked, init_instances: 5}\n"
     assert load(text).train.init_instances == 5
+
+
+PACKING = """\
+name: x
+model: {kind: linear, n_features: 3, n_hidden: 2}
+train: {objective: packing}
+"""
+
+
+def test_a_packing_has_no_data():
+    experiment = load(PACKING)
+    assert experiment.base.feature_probability() == (1 / 3,) * 3
+    assert load(strict_yaml.dumps(config.resolved(experiment))).base == experiment.base
+    assert "f.yaml:1:1 data: is required" in problems(PACKING, "train.objective=sampled")
+
+
+@pytest.mark.parametrize(
+    ("override", "part"),
+    [
+        ("data={feature_probability: 0.1}", "draws no inputs"),
+        ("model.kind=relu_output", "must be linear for packing"),
+        ("model.n_hidden=3", "must exceed n_hidden"),
+        ("train.optimizer=lbfgs", "the same from step to step"),
+        ("sweep={parameters: {data.importance: [0.5]}}", "draws no inputs"),
+    ],
+)
+def test_what_means_nothing_to_a_packing_is_refused(override, part):
+    (found,) = problems(PACKING, override)
+    assert part in found
