@@ -5,9 +5,10 @@ import pytest
 from helpers import ONE_CHUNK, trained
 
 import superposition_cli
-from superposition_cli import config, grid, packing
+from superposition_cli import config, grid, launch, packing
 from superposition_cli.analyses import directions as module
 from superposition_cli.errors import InvalidInput
+from superposition_cli.report import progress
 
 RANDOM = """\
 name: random
@@ -37,6 +38,12 @@ def test_untrained_models_are_a_run_like_any_other(run):
     assert run.summary["converged"].all()
     assert run.cells["not_converged"].tolist() == run.cells["diverged"].tolist() == [0, 0, 0]
     assert run.cells["loss_normalised"] == pytest.approx(run.cells["loss"] / run.cells["null_loss"])
+
+
+def test_untrained_models_compile_no_training(run):
+    estimate = launch.estimate(run.plan, ONE_CHUNK)
+    assert (estimate.models, estimate.programs, estimate.model_steps) == (12, 0, 0)
+    assert progress.Tally(run.plan).facts() == "0/12 models, 0 model steps/s"
 
 
 def test_rows_are_those_of_a_numpy_count(run, found):
