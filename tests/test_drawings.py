@@ -250,3 +250,31 @@ def test_drawing_leaves_the_users_settings_alone():
     before = dict(matplotlib.rcParams)
     drawn("phase", phase_finding(), None)
     assert dict(matplotlib.rcParams) == before
+
+
+def test_directions_shows_every_coherence_and_the_tails():
+    histogram = np.zeros((1, 4), int)
+    histogram[0] = [700, 200, 100, 0]
+    arrays = {
+        "edges": np.linspace(0, 1, 5),
+        "histogram": histogram,
+        "tail_exact": np.array([[1.0, 0.4, 0.1, 0.01]]),
+        "count": np.array([6]),
+        "dimensions": np.array([3]),
+        "coherence": np.array([[0.6, 0.5]]),
+        "welch_bound": np.array([0.447]),
+    }
+    row = {
+        "coherence_random": 0.9, "coherence_best": 0.5, "welch_bound": 0.447,
+        "tail_0_3": 0.3, "tail_ratio_0_3": 0.75,
+    }  # fmt: skip
+    figures = drawn("directions", Finding({"cells": 1}, (row,), arrays), None)
+    models, best, welch, random = lines(figures["coherence"].figure.axes[0])
+    assert [models[:, 1].tolist(), best[0, 1], welch[0, 1], random[0, 1]] == [
+        [0.6, 0.5], 0.5, 0.447, 0.9,
+    ]  # fmt: skip
+    observed, exact = lines(figures["tails"].figure.axes[0])
+    np.testing.assert_allclose(observed, [[0, 1], [0.25, 0.3], [0.5, 0.1]])
+    np.testing.assert_array_equal(exact[:, 1], arrays["tail_exact"][0])
+    assert "0.053" in figures["coherence"].caption
+    assert "0.75" in figures["tails"].caption
