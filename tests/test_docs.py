@@ -115,7 +115,7 @@ def runs(tmp_path_factory):
         file.write(b"x")
     finish(run, plan)
     seen["repaired"] = files(run.path)
-    write.report([str(run.path)], run.path.parent)
+    write.report([str(run.path)] * 2, run.path.parent)
     return run, plan, {**seen, "reported": files(run.path)}
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from superposition_cli import fsio
 from superposition_cli.errors import InvalidInput
-from superposition_cli.report import content, page, picker, summary, write
+from superposition_cli.report import compare, content, page, picker, summary, write
 from superposition_cli.results import Results
 from tests import helpers
 
@@ -206,3 +206,32 @@ def test_a_report_does_without_what_is_damaged(run, tmp_path):
     assert found.environment == {}
     assert found.facts["time"] == "unknown"
     assert fsio.read_json(run / "env.json")
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """The same grid trained with a smaller batch, without claims."""
+    path = tmp_path_factory.mktemp("other") / "run"
+    helpers.trained(path, helpers.TINY, "train.batch_size=32")
+    return path
+
+
+def test_runs_are_compared(run, other, capsys, monkeypatch):
+    done = helpers.sp(capsys, monkeypatch, "report", run, other)
+    assert done.out == f"{run / 'report' / 'compare.html'}\n"
+    assert "train.batch_size: 64 -> 32" in done.err
+    found = Page((run / "report" / "compare.html").read_text())
+    words = " ".join(found.words)
+    assert "train.batch_size: 64 -> 32" in words
+    assert "not asked" in words
+    assert "p = 0.3" in words  # a cell of the grid they share
+    assert [tag for tag, _ in found.tags].count("img") == 8  # four figures of each
+    assert [tag for tag, _ in found.tags].count("script") == 0
+    assert "train.batch\\_size" not in (run / "report" / "compare.md").read_text()
+
+
+def test_runs_over_other_grids_have_no_common_cells(one, other):
+    experiment = helpers.load(helpers.swept("seed: [1, 2, 3]"))
+    results = Results(other)
+    results.plan = results.plan.__class__(experiment, results.plan.groups)
+    assert compare.cells([one, one._replace(results=results)]) is None

@@ -58,23 +58,30 @@ def pictures(content: Content) -> list[Picture]:
 
 def html(content: Content, figures: list[Picture]) -> str:
     """Return the page: nothing in it leads out of it, and it is readable without its script."""
-    css, script = template_text("page.css"), template_text("picker.js")
-    return (
-        environment()
-        .get_template("page.html.j2")
-        .render(
-            **_shared(content, figures),
-            css=Markup(css),
-            script=Markup(script),
-            policy=policy(css, script),
-            picker=picker.cells(content.results),
-        )
-    )
+    shown = picker.cells(content.results)
+    script = template_text("picker.js") if shown["cells"] else ""
+    return fill("page.html.j2", script, picker=shown, **_shared(content, figures))
 
 
 def markdown(content: Content, figures: list[Picture]) -> str:
     """Return the report as Markdown; figures are the PNG files beside it."""
-    return environment("md").get_template("report.md.j2").render(**_shared(content, figures))
+    return fill("report.md.j2", **_shared(content, figures))
+
+
+def fill(template: str, script: str = "", **given: Any) -> str:
+    """Fill a template in; a page gets its style, its script and the policy that allows them."""
+    css = template_text("page.css")
+    common = {
+        "css": Markup(css),
+        "script": Markup(script),
+        "policy": policy(css, script),
+        "shown": verify.shown,
+        "version": __version__,
+        "raw": Markup,
+        "fenced": fenced,
+    }
+    kind = "md" if template.endswith(".md.j2") else "html"
+    return environment(kind).get_template(template).render(**common, **given)
 
 
 def policy(css: str, script: str) -> str:
@@ -140,16 +147,11 @@ def _escaped(value: Any) -> Any:
 
 
 def _shared(content: Content, figures: list[Picture]) -> dict[str, Any]:
-    """What both templates are given."""
+    """What the page and the Markdown are given."""
     return {
         "content": content,
         "figures": figures,
-        "shown": verify.shown,
-        "version": __version__,
-        "run_path": str(content.results.run.path),
         "rows": cells_table(content),
-        "raw": Markup,
-        "fenced": fenced,
     }
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 
 from superposition_cli import fsio, verify
 from superposition_cli.complaints import hint
 from superposition_cli.errors import InvalidInput
-from superposition_cli.report import content, page, style, summary
+from superposition_cli.report import compare, content, page, style, summary
 from superposition_cli.report.content import Content
 from superposition_cli.results import Results
 from superposition_cli.runs import locate
@@ -17,14 +17,19 @@ from superposition_cli.runs import locate
 def report(
     names: Sequence[str], runs_dir: Path, formats: str = "html,md", again: bool = False
 ) -> tuple[Path, RenderableType]:
-    """Write the reports of runs; return the page to open, and what a terminal shows."""
+    """Write the reports of runs; return the page to open, and what a terminal shows.
+
+    Several runs are compared as well, in a page in the report folder of the first.
+    """
     kinds = tuple(dict.fromkeys(word.strip() for word in formats.split(",")))
     if unknown := [kind for kind in kinds if kind not in ("html", "md")]:
         raise InvalidInput(f"--format {unknown[0]}: there are html and md")
     paths = [locate(name, runs_dir) for name in names]
     gathered = [_gathered(path, again) for path in paths]
-    pages = [page.write(one, kinds) for one in gathered]
-    return pages[0], Group(*(summary.view(one) for one in gathered))
+    written = [page.write(one, kinds) for one in gathered]
+    if len(gathered) == 1:
+        return written[0], summary.view(gathered[0])
+    return compare.write(gathered, kinds), compare.view(gathered)
 
 
 def _gathered(path: Path, again: bool) -> Content:
