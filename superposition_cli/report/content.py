@@ -82,7 +82,7 @@ def gather(results: Results) -> Content:
         results=results,
         status=run.status(),
         facts=facts(results),
-        findings=found,
+        findings=dict(sorted(found.items(), key=lambda item: item[0] == "cells")),
         refusals=refused,
         verdicts=verdicts,
         config=_read(run, "config.resolved.yaml"),
