@@ -265,9 +265,13 @@ def knobs_of(members: Members, dtype: str) -> Knobs:
 
 def knobs_of_one(setting: Setting, dtype: str) -> Knobs:
     """Return the traced part of one setting, without the axis K."""
-    alone = np.zeros(1, np.int64)
-    knobs = knobs_of(Members(alone, alone, alone, alone, [setting]), dtype)
-    return Knobs(*(values[0] for values in knobs))
+    return Knobs(*(values[0] for values in knobs_of(_alone(setting), dtype)))
+
+
+def _alone(setting: Setting) -> Members:
+    """The first restart of one setting."""
+    zero = np.zeros(1, np.int64)
+    return Members(zero, zero, zero, zero, [setting])
 
 
 class Roots(NamedTuple):
@@ -286,3 +290,8 @@ def roots_of(members: Members) -> Roots:
     shared = np.array([one.train.draws == "shared" for one in members.settings])
     rows = members.row
     return Roots(seed[rows], words[rows], shared[rows], members.restart.astype(np.uint32))
+
+
+def roots_of_one(setting: Setting) -> Roots:
+    """Return what the random numbers of one setting's first restart grow from, K = 1."""
+    return roots_of(_alone(setting))

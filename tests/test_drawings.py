@@ -278,3 +278,19 @@ def test_directions_shows_every_coherence_and_the_tails():
     np.testing.assert_array_equal(exact[:, 1], arrays["tail_exact"][0])
     assert "0.053" in figures["coherence"].caption
     assert "0.75" in figures["tails"].caption
+
+
+def test_adversarial_shows_the_cost_beside_the_features_per_dimension():
+    arrays = {
+        "p": np.array([1.0, 0.5, 0.1]),
+        "vulnerability_scaled": np.array([1.0, 2.5, 9.0]),
+        "features_per_dimension": np.array([1.0, 2.0, 4.0]),
+    }
+    finding = Finding({"cells": 3, "pearson": 0.987, "ratio_most": 9.0}, (), arrays)
+    (one,) = drawn("adversarial", finding, None).values()
+    over, against = one.figure.axes
+    cost, shared = lines(over)
+    np.testing.assert_allclose(cost, [[1, 1], [2, 2.5], [10, 9]])
+    np.testing.assert_allclose(shared[:, 1], [1, 2, 4])
+    np.testing.assert_allclose(lines(against)[0], [[1, 1], [2, 2.5], [4, 9]])
+    assert "0.987" in one.caption

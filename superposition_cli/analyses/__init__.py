@@ -6,6 +6,7 @@ A new analysis is a new file here and one line in `ANALYSES`.
 from collections.abc import Callable
 
 from superposition_cli.analyses import (
+    adversarial,
     capacity,
     cells,
     decomposition,
@@ -21,6 +22,7 @@ from superposition_cli.findings import Finding
 from superposition_cli.results import Results
 
 ANALYSES: dict[str, Callable[[Results], Finding]] = {
+    "adversarial": adversarial.adversarial,
     "capacity": capacity.capacity,
     "cells": cells.cells,
     "decomposition": decomposition.decomposition,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from superposition_cli.findings import Finding
 from superposition_cli.report.drawings import (
+    adversarial,
     capacity,
     cells,
     decomposition,
@@ -23,6 +24,7 @@ from superposition_cli.report.style import Drawing
 from superposition_cli.results import Results
 
 DRAWINGS: dict[str, Callable[[Finding, Results], list[Drawing]]] = {
+    "adversarial": adversarial.adversarial,
     "capacity": capacity.capacity,
     "cells": cells.cells,
     "decomposition": decomposition.decomposition,
