@@ -16,7 +16,7 @@ def adversarial(finding: Finding, results: Results) -> list[Drawing]:
     over, against = grid.flat
     over.plot(1 / arrays["p"], cost, "o-", color=style.VERMILION, label="vulnerability $V/λ^2$")
     over.plot(1 / arrays["p"], shared, "s--", color=style.BLUE, label="features/dim. $1/D^*$")
-    over.set(xlabel="sparsity, 1/p", ylabel="both", ylim=(0, None))
+    over.set(xlabel="sparsity, 1/p", ylabel="$V/λ^2$ and $1/D^*$", ylim=(0, None))
     over.set_xscale(style.scale_of(1 / arrays["p"]))
     style.plain_ticks(over)
     over.legend(loc="upper left")
