@@ -5,7 +5,9 @@
     relu_hidden   y = ReLU(W ReLU(Wᵀx) + b)
     abs           y = ReLU(U ReLU(Wᵀx) + b), untied
 
-W, U are [n, m], b is [n], x and y are [n, B]. Source: Elhage et al. 2022.
+W, U are [n, m], b is [n], x and y are [n, B]. What is between the two matrices is the
+hidden activation h [m, B]: Wᵀx for the first two, ReLU(Wᵀx) for the others.
+Source: Elhage et al. 2022.
 """
 
 from collections.abc import Callable
@@ -24,11 +26,15 @@ class Model(NamedTuple):
     init: (spec, knobs, key) -> params; the key is consumed.
     apply: (params, x [n, B]) -> y [n, B].
     embedding: (params) -> W [n, m], row i being the direction of feature i.
+    hidden: (params, x [n, B]) -> h [m, B], the hidden activation.
+    read_out: (params, h [m, B]) -> y [n, B]; read_out(hidden(x)) is apply(x) up to rounding.
     """
 
     init: Callable[[Spec, Knobs, Array], Params]
     apply: Callable[[Params, Array], Array]
     embedding: Callable[[Params], Array]
+    hidden: Callable[[Params, Array], Array]
+    read_out: Callable[[Params, Array], Array]
 
 
 def init_tied(spec: Spec, knobs: Knobs, key: Array) -> Params:
@@ -104,14 +110,37 @@ def apply_relu_output(params: Params, x: Array) -> Array:
 
 def apply_relu_hidden(params: Params, x: Array) -> Array:
     """Return ReLU(W ReLU(Wᵀx) + b)."""
-    hidden = jax.nn.relu(params["W"].T @ x)
-    return jax.nn.relu(params["W"] @ hidden + params["b"][:, None])
+    return relu_read_out(params, relu_activation(params, x))
 
 
 def apply_abs(params: Params, x: Array) -> Array:
     """Return ReLU(U ReLU(Wᵀx) + b)."""
-    hidden = jax.nn.relu(params["W"].T @ x)
-    return jax.nn.relu(params["U"] @ hidden + params["b"][:, None])
+    return untied_read_out(params, relu_activation(params, x))
+
+
+def linear_activation(params: Params, x: Array) -> Array:
+    """Return Wᵀx [m, B]."""
+    return params["W"].T @ x
+
+
+def relu_activation(params: Params, x: Array) -> Array:
+    """Return ReLU(Wᵀx) [m, B]."""
+    return jax.nn.relu(linear_activation(params, x))
+
+
+def linear_read_out(params: Params, h: Array) -> Array:
+    """Return W h + b [n, B]."""
+    return params["W"] @ h + params["b"][:, None]
+
+
+def relu_read_out(params: Params, h: Array) -> Array:
+    """Return ReLU(W h + b) [n, B]."""
+    return jax.nn.relu(linear_read_out(params, h))
+
+
+def untied_read_out(params: Params, h: Array) -> Array:
+    """Return ReLU(U h + b) [n, B]."""
+    return jax.nn.relu(params["U"] @ h + params["b"][:, None])
 
 
 def embedding(params: Params) -> Array:
@@ -127,8 +156,8 @@ INITS: dict[str, Callable[[Spec, Knobs], Array]] = {
 }
 
 MODELS = {
-    "linear": Model(init_tied, apply_linear, embedding),
-    "relu_output": Model(init_tied, apply_relu_output, embedding),
-    "relu_hidden": Model(init_tied, apply_relu_hidden, embedding),
-    "abs": Model(init_untied, apply_abs, embedding),
+    "linear": Model(init_tied, apply_linear, embedding, linear_activation, linear_read_out),
+    "relu_output": Model(init_tied, apply_relu_output, embedding, linear_activation, relu_read_out),
+    "relu_hidden": Model(init_tied, apply_relu_hidden, embedding, relu_activation, relu_read_out),
+    "abs": Model(init_untied, apply_abs, embedding, relu_activation, untied_read_out),
 }

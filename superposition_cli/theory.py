@@ -12,6 +12,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+FAINT = 1e-6  # a hidden direction with less of the largest variance is not in use
+
 
 class LinearLossTerms(NamedTuple):
     """The three parts of the linear model's loss; they add up to it."""
@@ -101,6 +103,32 @@ def uniform_variance(p: ArrayLike, low: ArrayLike = 0.0, high: ArrayLike = 1.0) 
     """
     p, low, high = jnp.asarray(p), jnp.asarray(low), jnp.asarray(high)
     return p * (low * low + low * high + high * high) / 3 - (p * (low + high)) ** 2 / 4
+
+
+def linear_probe_r2(W: ArrayLike, covariance: ArrayLike) -> np.ndarray:
+    """Return the R² of the best linear read-out of every feature from the hidden vector Wᵀx.
+
+    R²_i = (Σ W (WᵀΣW)⁺ WᵀΣ)_ii / Σ_ii with Σ the covariance: for independent features
+    σ_i² W_iᵀ (WᵀΣW)⁺ W_i, which adds up to the rank of W; for equal variances the leverage.
+
+    Shapes: W [n, m], covariance [n, n]; returns [n], in [0, 1], NaN for a feature that does
+    not vary. Directions with less than `FAINT` of the most varied one's variance count as
+    unused. NumPy, in double precision, on the host. Source: least squares.
+    """
+    W, covariance = np.asarray(W, np.float64), np.asarray(covariance, np.float64)
+    crossed = W.T @ covariance
+    return r2_of_moments(crossed @ W, crossed, np.diagonal(covariance))
+
+
+def r2_of_moments(hidden: np.ndarray, crossed: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Return the R² of least squares from second central moments, one per answer.
+
+    Shapes: hidden [m, m] of the regressors, crossed [m, n] with the answers, variance [n] of
+    these; returns [n]. NaN where the variance is 0.
+    """
+    explained = np.sum(crossed * (np.linalg.pinv(hidden, FAINT, hermitian=True) @ crossed), axis=0)
+    varies = variance > 0
+    return np.where(varies, explained / np.where(varies, variance, 1), np.nan)
 
 
 def welch_bound(k: ArrayLike, m: ArrayLike) -> Array:

@@ -106,6 +106,15 @@ def test_gradients_equal_finite_differences(float64, model, shape):
 
 
 @pytest.mark.parametrize("model", models.MODELS)
+def test_hidden_and_read_out_make_the_model(float64, model):
+    params, x = some_params(model, 9, 2), np.random.default_rng(6).normal(size=(9, 4))
+    one = models.MODELS[model]
+    h = one.hidden(params, x)
+    assert h.shape == (2, 4)
+    np.testing.assert_allclose(one.read_out(params, h), one.apply(params, x), atol=1e-12)
+
+
+@pytest.mark.parametrize("model", models.MODELS)
 def test_samples_of_a_batch_do_not_mix(float64, model):
     params, x = some_params(model, 9, 2), np.random.default_rng(5).normal(size=(9, 4))
     apply = models.MODELS[model].apply

@@ -9,6 +9,7 @@ from superposition_cli.theory import (
     linear_loss,
     linear_loss_terms,
     linear_optimum,
+    linear_probe_r2,
     null_loss,
     uniform_variance,
     welch_bound,
@@ -236,3 +237,28 @@ def test_welch_bound(k, m, expected):
 @pytest.mark.parametrize(("k", "m"), [(5, 5), (3, 5), (1, 1), (1, 4), (0, 2)])
 def test_welch_bound_is_zero_where_vectors_can_be_orthogonal(k, m):
     assert welch_bound(k, m) == 0
+
+
+# --- linear probes ----------------------------------------------------------------------
+
+
+def test_probe_of_two_opposite_features_by_hand():
+    # h = x_0 - x_1: cov(x_i, h)² / (var x_i var h), with var h = 2 + 1 - 2 c
+    W = np.array([[1.0], [-1.0], [0.0]])
+    independent = linear_probe_r2(W, np.diag([2.0, 1, 5]))
+    np.testing.assert_allclose(independent, [2 / 3, 1 / 3, 0], atol=1e-12)
+    tied = linear_probe_r2(W, np.array([[2.0, 0.5, 0], [0.5, 1, 0], [0, 0, 0]]))
+    np.testing.assert_allclose(tied, [1.5**2 / (2 * 2), 0.5**2 / 2, np.nan], atol=1e-12)
+
+
+def test_probes_of_independent_features_add_up_to_the_rank():
+    rng = np.random.default_rng(0)
+    W = rng.normal(size=(7, 2)) @ rng.normal(size=(2, 4))  # rank 2 in four dimensions
+    covariance = np.diag(rng.uniform(0.1, 1, 7))
+    assert linear_probe_r2(W, covariance).sum() == pytest.approx(2, abs=1e-10)
+
+
+def test_probes_of_equal_variances_have_the_leverage():
+    W = np.random.default_rng(1).normal(size=(7, 3))
+    hat = W @ np.linalg.inv(W.T @ W) @ W.T
+    np.testing.assert_allclose(linear_probe_r2(W, 0.3 * np.eye(7)), np.diagonal(hat), atol=1e-12)
