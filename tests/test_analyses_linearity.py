@@ -42,7 +42,7 @@ def found():
 def test_digons_are_superposed_and_half_negative(found):
     for row in found.rows:
         assert (row["represented"], row["rank"], row["superposed"]) == (4, 2, True)
-        assert row["negative_share"] == pytest.approx(0.5)
+        assert row["negative_weights"] == pytest.approx(0.5)
 
 
 def test_a_linear_hidden_layer_is_additive(found):
@@ -133,7 +133,7 @@ def test_neurons_of_several_features_need_no_superposition():
 
 
 def test_the_zero_matrix_represents_nothing():
-    nothing = {"represented": 0, "rank": 0, "superposed": False, "negative_share": 0}
+    nothing = {"represented": 0, "rank": 0, "superposed": False, "negative_weights": 0}
     assert module.of_embedding(np.zeros((4, 2))) == nothing
 
 

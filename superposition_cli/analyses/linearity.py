@@ -48,8 +48,8 @@ def linearity(results: Results) -> Finding:
 
     Arrays: probe_r2 and probe_expected [cells, n], the R² of linear probes on held-out
     samples and in closed form (NaN for a hidden layer that is not linear); response
-    [cells, n, n], the mean change of output j as W_i is added; specificity [cells, n];
-    cell [cells].
+    [cells, n, n], the mean change of output j as W_i is added; specificity and norms
+    [cells, n]; cell [cells].
 
     Raises `InvalidInput` for targets other than the inputs, where n_features differs between
     cells and where none has a selected model. Cells without one are left out.
@@ -99,7 +99,7 @@ def of_embedding(W: np.ndarray) -> dict[str, Any]:
     """Measure W [n, m] in double precision.
 
     superposed: the represented features are more than the rank of their vectors, so that
-    their matrix of inner products cannot be inverted. negative_share: Σ W_ik² over negative
+    their matrix of inner products cannot be inverted. negative_weights: Σ W_ik² over negative
     entries by that over all, 0 for the zero matrix.
     """
     W = np.asarray(W, np.float64)
@@ -112,7 +112,7 @@ def of_embedding(W: np.ndarray) -> dict[str, Any]:
         "represented": len(kept),
         "rank": rank,
         "superposed": len(kept) > rank,
-        "negative_share": negative / energy if energy else 0.0,
+        "negative_weights": negative / energy if energy else 0.0,
     }
 
 
@@ -141,12 +141,11 @@ def of_activations(setting: Setting, params: Arrays) -> tuple[dict[str, Any], Ar
         expected = theory.linear_probe_r2(params["W"], covariance)
         measured["probe_deviation"] = float(np.abs(found - expected).max())
         measured["probe_sum_off"] = float(abs(found.sum() / expected.sum() - 1))
-    represented = np.linalg.norm(params["W"], axis=1) > metrics.REPRESENTED_NORM
-    specific = specificity(response)
+    norms, specific = np.linalg.norm(params["W"], axis=1), specificity(response)
     measured |= {"additivity_gap": gap, "probe_sum": float(found.sum())}
-    measured |= of_response(response, specific, represented)
+    measured |= of_response(response, specific, norms > metrics.REPRESENTED_NORM)
     arrays = {"probe_r2": found, "probe_expected": expected, "response": response}
-    return measured, {**arrays, "specificity": specific}
+    return measured, {**arrays, "specificity": specific, "norms": norms}
 
 
 def key_of(setting: Setting) -> Array:
