@@ -24,8 +24,8 @@ class Held:
 
     def __init__(self, *embeddings, text=TEXT):
         self.embeddings = embeddings
-        chosen = [np.nan if W is None else number for number, W in enumerate(embeddings)]
-        self.cells = {"selected_model": np.array(chosen), "loss": np.full(len(chosen), LOSS)}
+        self.selected = {i: i for i, W in enumerate(embeddings) if W is not None}
+        self.cells = {"loss": np.full(len(embeddings), LOSS)}
         self.plan = grid.plan(config.loads(text, "linear.yaml"), lambda spec, n: n)
 
     def model(self, number):

@@ -227,6 +227,56 @@ def test_sets_shows_directions_cosines_and_losses():
     wanted = [arrays[name] for name in ("loss", "loss_linear", "loss_collapsed")]
     np.testing.assert_array_equal(drawn_losses, wanted)
     np.testing.assert_array_equal(lines(lower)[0][:, 1], arrays["n_collapsed"])
+def linearity_finding():
+    """Three cells of a linear hidden layer; in the last, features 0 and 1 are represented."""
+    rows = tuple(
+        {
+            "data.feature_probability": p,
+            "additivity_gap": gap,
+            "negative_share": 0.5,
+            "read_out_ratio": ratio,
+            "probe_deviation": None,
+            "represented": represented,
+        }
+        for p, gap, ratio, represented in (
+            (1.0, 0.0, 1.0, 0), (0.3, 0.1, 0.6, 0), (0.05, 0.2, 0.3, 2)
+        )
+    )  # fmt: skip
+    arrays = {
+        "probe_r2": np.full((3, 5), 0.4),
+        "probe_expected": np.array([[0.5] * 5, [0.4] * 5, [np.nan] * 5]),
+        "response": np.arange(75.0).reshape(3, 5, 5),
+        "norms": np.array([[0] * 5, [0] * 5, [1, 1, 0, 0, 0]]),
+        "cell": np.arange(3),
+    }
+    return Finding({"steered_least": 1.0}, rows, arrays)
+
+
+def test_linearity_shows_gaps_probes_and_responses(results):
+    figures = drawn("linearity", linearity_finding(), results)
+    assert list(figures) == ["additivity", "probes", "response"]
+    left, right = figures["additivity"].figure.axes
+    gap, negative = lines(left)
+    np.testing.assert_allclose(gap, [[1, 0], [1 / 0.3, 0.1], [20, 0.2]])
+    np.testing.assert_array_equal(negative[:, 1], 0.5)
+    np.testing.assert_array_equal(lines(right)[0][:, 1], [1, 0.6, 0.3])
+    _, dots = lines(figures["probes"].figure.axes[0])
+    np.testing.assert_array_equal(dots, [[0.5, 0.4]] * 5 + [[0.4, 0.4]] * 5)
+    (image,) = figures["response"].figure.axes[0].get_images()
+    np.testing.assert_array_equal(image.get_array(), [[50, 51], [55, 56]])
+    assert "Shown: 1 of 3 cells" in figures["response"].caption
+
+
+def test_density_shows_both_groups():
+    row = {"weighting": "equal", "p_dense": 0.9, "p_sparse": 0.1, "D_dense": 0.4, "D_sparse": 0.25}
+    row |= {"caused_dense": 0.9, "caused_sparse": 0.2}
+    arrays = {"p": np.array([[0.9, 0.1, 0.1]]), "D": np.array([[0.4, 0.2, 0.3]])}
+    arrays["caused"] = np.array([[0.9, 0.1, 0.3]])
+    figures = drawn("density", Finding({"cells": 1}, (row,), arrays), None)
+    for axes, name in zip(figures["density"].figure.axes, ("D", "caused"), strict=True):
+        assert [bar.get_height() for bar in axes.patches] == arrays[name][0].tolist()
+        means = [line[0, 1] for line in lines(axes)]
+        assert means == [row[f"{name}_dense"], row[f"{name}_sparse"]]
 
 
 @pytest.mark.parametrize("kind", style.FORMATS)

@@ -34,8 +34,7 @@ def density(results: Results) -> Finding:
     n_features differs between cells, and where none has a selected model. Cells without one
     are left out.
     """
-    chosen = np.asarray(results.cells["selected_model"], float)
-    kept = [int(cell) for cell in np.flatnonzero(np.isfinite(chosen))]
+    kept = list(results.selected)
     if not kept:
         raise InvalidInput("density needs a selected model in at least one cell")
     settings = [results.plan.setting(cell) for cell in kept]
@@ -45,8 +44,8 @@ def density(results: Results) -> Finding:
     if any(len(np.unique(p)) != len(GROUPS) for p in densities):
         raise InvalidInput("density needs features of two different probabilities in every cell")
     found = [
-        of_feature(results.model(int(chosen[cell]))["W"], p)
-        for cell, p in zip(kept, densities, strict=True)
+        of_feature(results.model(number)["W"], p)
+        for number, p in zip(results.selected.values(), densities, strict=True)
     ]
     rows = tuple(
         {**results.plan.assignment(cell), "weighting": weighting(setting), **of_groups(p, one)}

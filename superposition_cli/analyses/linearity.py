@@ -54,13 +54,11 @@ def linearity(results: Results) -> Finding:
     Raises `InvalidInput` for targets other than the inputs, where n_features differs between
     cells and where none has a selected model. Cells without one are left out.
     """
-    chosen = np.asarray(results.cells["selected_model"], float)
-    kept = [int(cell) for cell in np.flatnonzero(np.isfinite(chosen))]
-    settings = [results.plan.setting(cell) for cell in kept]
+    settings = [results.plan.setting(cell) for cell in results.selected]
     check(settings)
     rows, arrays = [], []
-    for cell, setting in zip(kept, settings, strict=True):
-        params = results.model(int(chosen[cell]))
+    for (cell, number), setting in zip(results.selected.items(), settings, strict=True):
+        params = results.model(number)
         measured, found = of_activations(setting, params)
         ratio = read_out_ratio(setting, float(results.cells["loss"][cell]), found["probe_r2"])
         embedded = of_embedding(params["W"])
@@ -68,7 +66,9 @@ def linearity(results: Results) -> Finding:
         rows.append(row)
         arrays.append(found)
     stacked = {name: np.stack([one[name] for one in arrays]) for name in arrays[0]}
-    return Finding(overall(rows), tuple(rows), {**stacked, "cell": np.array(kept)})
+    return Finding(
+        overall(rows), tuple(rows), {**stacked, "cell": np.array(list(results.selected))}
+    )
 
 
 def check(settings: list[Setting]) -> None:

@@ -51,7 +51,7 @@ def additivity(finding: Finding, names: list[str]) -> Drawing:
     right.axhline(1, color=style.MUTED, linewidth=0.8, linestyle="--")
     ticks = tuple(sorted({float(f"{1 / row[PROBABILITY]:.3g}") for row in finding.rows}))
     for own in (left, right):
-        own.set(xscale="log", xlabel="1 / p = 1 / (1 − S)", ylim=(0, 1.08))
+        own.set(xscale="log", xlabel="1 / p = 1 / (1 − S)", ylim=(-0.02, 1.08))
         style.plain_ticks(own, values=ticks if len(ticks) <= TICKS else ())
     left.set(ylabel="gap, share", title="additivity gap")
     right.set(ylabel="loss / loss of linear read-out", title="gain by the model's read-out")
