@@ -277,8 +277,8 @@ def test_the_standard_workloads_are_those_of_the_documents():
 def test_schema_is_a_json_schema_of_the_sections(command):
     told = json.loads(command("schema").out)
     assert told["type"] == "object"
-    assert {"name", "model", "data"} <= set(told["required"])
-    assert {"train", "sweep", "seed", "metrics", "expect"} <= set(told["properties"])
+    assert {"name", "model"} <= set(told["required"])  # an objective may need no data
+    assert {"data", "train", "sweep", "seed", "metrics", "expect"} <= set(told["properties"])
     assert told["$defs"]["TrainSettings"]["properties"]["steps"]["default"] == 10_000
 
 

@@ -227,13 +227,15 @@ def test_sets_shows_directions_cosines_and_losses():
     wanted = [arrays[name] for name in ("loss", "loss_linear", "loss_collapsed")]
     np.testing.assert_array_equal(drawn_losses, wanted)
     np.testing.assert_array_equal(lines(lower)[0][:, 1], arrays["n_collapsed"])
+
+
 def linearity_finding():
     """Three cells of a linear hidden layer; in the last, features 0 and 1 are represented."""
     rows = tuple(
         {
             "data.feature_probability": p,
             "additivity_gap": gap,
-            "negative_share": 0.5,
+            "negative_weights": 0.5,
             "read_out_ratio": ratio,
             "probe_deviation": None,
             "represented": represented,

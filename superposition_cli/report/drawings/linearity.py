@@ -13,7 +13,6 @@ from superposition_cli.results import Results
 PROBABILITY = "data.feature_probability"
 ACROSS, MOST = 4, 8  # panels in a row and in all
 SIDE = 1.55  # of a panel, inches
-TICKS = 8  # at most so many values of 1 / p are labelled
 CLOSE = 0.03  # half the width of the band beside the diagonal
 
 
@@ -49,10 +48,9 @@ def additivity(finding: Finding, names: list[str]) -> Drawing:
             negative = _column(rows, "negative_weights")
             left.plot(x, negative, "s:", color=colour, label="negative weights")
     right.axhline(1, color=style.MUTED, linewidth=0.8, linestyle="--")
-    ticks = tuple(sorted({float(f"{1 / row[PROBABILITY]:.3g}") for row in finding.rows}))
     for own in (left, right):
         own.set(xscale="log", xlabel="1 / p = 1 / (1 − S)", ylim=(-0.02, 1.08))
-        style.plain_ticks(own, values=ticks if len(ticks) <= TICKS else ())
+        style.plain_ticks(own)
     left.set(ylabel="gap, share", title="additivity gap")
     right.set(ylabel="loss / loss of linear read-out", title="gain by the model's read-out")
     left.legend(loc="upper left")
