@@ -11,6 +11,7 @@ from superposition_cli import data, metrics, models, packing
 from superposition_cli.objectives import (
     affordable,
     batch_loss,
+    errors,
     expected_loss,
     has_expected_loss,
     null_loss,
@@ -53,6 +54,27 @@ def evaluation_loss(spec: Spec, knobs: Knobs, key: Array, params: Params) -> Jud
     zeros = jnp.zeros(2, knobs.importance.dtype)
     mean, square = jax.lax.scan(body, zeros, jnp.arange(batches))[0] / batches
     return Judgement(mean, jnp.sqrt(jnp.maximum(square - mean**2, 0) / max(batches - 1, 1)))
+
+
+def feature_errors(spec: Spec, knobs: Knobs, key: Array, params: Params) -> Array:
+    """Return every output's expected squared error, whatever its importance: [n].
+
+    Without sampling where possible, else over `spec.eval_samples` samples, drawn as by
+    `evaluation_loss`. The key is consumed.
+    """
+    if has_expected_loss(spec):
+        finer = affordable(spec, MOST_NODES)
+        alone = jnp.eye(spec.n_features, dtype=knobs.importance.dtype)
+        return jax.vmap(
+            lambda one: expected_loss(spec, knobs._replace(importance=one), params, finer)
+        )(alone)
+    equal = knobs._replace(importance=jnp.ones_like(knobs.importance))
+
+    def batch(t: Array) -> Array:
+        x = data.SAMPLERS[spec.data].draw(spec, knobs, jax.random.fold_in(key, t), spec.batch_size)
+        return errors(spec, equal, params, x).mean(1)
+
+    return jax.lax.map(batch, jnp.arange(-(-spec.eval_samples // spec.batch_size))).mean(0)
 
 
 @partial(jax.jit, static_argnums=(0, 1))

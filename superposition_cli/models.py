@@ -20,6 +20,18 @@ from jax import Array
 from superposition_cli.spec import Knobs, Params, Spec
 
 
+class Init(NamedTuple):
+    """How a matrix of weights begins.
+
+    std: (spec, knobs, inputs) -> [], the standard deviation of its entries; inputs is what
+        its layer sums over: n for W, m for U.
+    unit: (key, shape, dtype) -> entries of mean 0 and variance 1; the key is consumed.
+    """
+
+    std: Callable[[Spec, Knobs, int], Array]
+    unit: Callable[..., Array]
+
+
 class Model(NamedTuple):
     """One architecture.
 
@@ -39,32 +51,44 @@ class Model(NamedTuple):
 
 def init_tied(spec: Spec, knobs: Knobs, key: Array) -> Params:
     """Draw W and set b to zero; the key is consumed."""
-    return {"W": _draw_weights(spec, knobs, key), "b": jnp.zeros(spec.n_features, spec.dtype)}
+    W = _draw_weights(spec, knobs, key, spec.n_features)
+    return {"W": W, "b": jnp.zeros(spec.n_features, spec.dtype)}
 
 
 def init_untied(spec: Spec, knobs: Knobs, key: Array) -> Params:
     """Draw W and U independently and set b to zero; the key is consumed."""
     tied = init_tied(spec, knobs, jax.random.fold_in(key, 0))
-    return {**tied, "U": _draw_weights(spec, knobs, jax.random.fold_in(key, 1))}
+    return {**tied, "U": _draw_weights(spec, knobs, jax.random.fold_in(key, 1), spec.n_hidden)}
 
 
-def _draw_weights(spec: Spec, knobs: Knobs, key: Array) -> Array:
-    std = knobs.init_scale * INITS[spec.init](spec, knobs)
-    return std * jax.random.normal(key, (spec.n_features, spec.n_hidden), spec.dtype)
+def _draw_weights(spec: Spec, knobs: Knobs, key: Array, inputs: int) -> Array:
+    law = INITS[spec.init]
+    std = knobs.init_scale * law.std(spec, knobs, inputs)
+    return std * law.unit(key, (spec.n_features, spec.n_hidden), spec.dtype)
 
 
-def xavier_std(spec: Spec, knobs: Knobs) -> Array:
+def xavier_std(spec: Spec, knobs: Knobs, inputs: int) -> Array:
     """Glorot's standard deviation of one n x m matrix: sqrt(2 / (n + m))."""
     return jnp.sqrt(2 / (spec.n_features + spec.n_hidden)) * jnp.ones_like(knobs.init_instances)
 
 
-def stacked_std(spec: Spec, knobs: Knobs) -> Array:
+def stacked_std(spec: Spec, knobs: Knobs, inputs: int) -> Array:
     """Glorot's formula misread on a stack of K matrices [K, n, m]: sqrt(2 / ((n + K) m)).
 
     This is what a tensor initialiser gives when it takes the first axis for the outputs;
     the spread then depends on how many models share the tensor. Kept for parity only.
     """
     return jnp.sqrt(2 / ((spec.n_features + knobs.init_instances) * spec.n_hidden))
+
+
+def kaiming_std(spec: Spec, knobs: Knobs, inputs: int) -> Array:
+    """He's standard deviation of a layer that a ReLU follows: sqrt(2 / inputs)."""
+    return jnp.sqrt(2 / inputs) * jnp.ones_like(knobs.init_instances)
+
+
+def unit_uniform(key: Array, shape: tuple[int, ...], dtype: str) -> Array:
+    """Draw from U[-sqrt(3), sqrt(3)], which has variance 1; the key is consumed."""
+    return jax.random.uniform(key, shape, dtype, -(3**0.5), 3**0.5)
 
 
 def reconstruct(W: Array, x: Array) -> Array:
@@ -150,9 +174,10 @@ def embedding(params: Params) -> Array:
 
 GRAM_RATIO = 2.5
 
-INITS: dict[str, Callable[[Spec, Knobs], Array]] = {
-    "xavier_normal": xavier_std,
-    "notebook_stacked": stacked_std,
+INITS: dict[str, Init] = {
+    "xavier_normal": Init(xavier_std, jax.random.normal),
+    "notebook_stacked": Init(stacked_std, jax.random.normal),
+    "kaiming_uniform": Init(kaiming_std, unit_uniform),
 }
 
 MODELS = {

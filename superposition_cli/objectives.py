@@ -27,11 +27,11 @@ Objective = Callable[[Spec, Knobs, Array, Array, Params], Array]
 
 def batch_loss(spec: Spec, knobs: Knobs, params: Params, x: Array) -> Array:
     """Return the loss on a batch x [n, B]: mean over B of sum_i I_i (y_i - y'_i)^2."""
-    return jnp.sum(_errors(spec, knobs, params, x)) / x.shape[1]
+    return jnp.sum(errors(spec, knobs, params, x)) / x.shape[1]
 
 
-def _errors(spec: Spec, knobs: Knobs, params: Params, x: Array) -> Array:
-    """Importance times squared error, [n, B]."""
+def errors(spec: Spec, knobs: Knobs, params: Params, x: Array) -> Array:
+    """Return importance times squared error of every output on a batch x: [n, B]."""
     error = data.TARGETS[spec.target].answer(x) - models.MODELS[spec.model].apply(params, x)
     return knobs.importance[:, None] * error**2
 
@@ -115,8 +115,8 @@ def _quadrature(spec: Spec, knobs: Knobs, params: Params, chance: Array, finer: 
     if not len(nodes.weight):
         return jnp.zeros((), chance.dtype)
     magnitude = knobs.low + (knobs.high - knobs.low) * nodes.magnitude.astype(chance.dtype)
-    errors = _errors(spec, knobs, params, jnp.where(nodes.active, magnitude, 0))
-    return jnp.sum(chance[nodes.pattern] * nodes.weight.astype(chance.dtype) * errors.sum(0))
+    total = errors(spec, knobs, params, jnp.where(nodes.active, magnitude, 0)).sum(0)
+    return jnp.sum(chance[nodes.pattern] * nodes.weight.astype(chance.dtype) * total)
 
 
 def exact_sparse(spec: Spec, knobs: Knobs, key: Array, t: Array, params: Params) -> Array:

@@ -105,7 +105,7 @@ class TrainSettings(Strict):
     restarts: Annotated[int, Field(ge=1, le=10**6)] = 1
     select: Literal["best", "mean", "drop_worst"] = "best"
     draws: Literal["independent", "shared"] = "independent"
-    init: Literal["xavier_normal", "notebook_stacked"] = "xavier_normal"
+    init: Literal["xavier_normal", "notebook_stacked", "kaiming_uniform"] = "xavier_normal"
     init_instances: Annotated[int, Field(ge=1, le=10**8)] | None = None
     init_scale: Positive = 1.0
     loss_reduction: Literal["sum_features", "mean_features"] = "sum_features"

@@ -15,7 +15,7 @@ from superposition_cli import models, rng
 from superposition_cli.objectives import OBJECTIVES
 from superposition_cli.spec import Knobs, Params, Spec, State
 
-INIT, DATA, EVALUATION = range(3)  # what a model's key is folded with for each use
+INIT, DATA, EVALUATION, ANALYSIS = range(4)  # what a model's key is folded with for each use
 NO_RESTART = 2**32 - 1  # stands for the restart index in keys that all restarts share
 VECTOR_WIDTH = "xla_cpu_prefer_vector_width"  # in bits; the compiler's own choice is 256
 PROGRAM_OPTIONS: dict[str, bool | int] = {"xla_cpu_multi_thread_eigen": False}  # see devices

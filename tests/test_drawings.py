@@ -346,3 +346,23 @@ def test_adversarial_shows_the_cost_beside_the_features_per_dimension():
     np.testing.assert_allclose(shared[:, 1], [1, 2, 4])
     np.testing.assert_allclose(lines(against)[0], [[1, 1], [2, 2.5], [4, 9]])
     assert "0.987" in one.caption
+
+
+def test_computation_stacks_the_weights_of_neurons_and_counts(results):
+    W = np.zeros((2, 3, 2))
+    W[:, 0, 0], W[:, 1, 1], W[1, 2, 1] = 1, -1, 0.5
+    arrays = {
+        "cell": np.array([0, 1]),
+        "p": np.array([1.0, 0.1]),
+        "W": W,
+        "features_per_neuron": np.array([[1.0, 1.0], [1.0, 1.5]]),
+    }
+    rows = ({"computed": 1, "polysemantic_share": 0.0}, {"computed": 2, "polysemantic_share": 0.5})
+    figures = drawn("computation", Finding({"cells": 2}, rows, arrays), results)
+    dense, sparse = figures["neurons"].figure.axes[:2]
+    assert [bar.get_height() for bar in dense.patches] == [1, 1]
+    assert [(bar.get_y(), bar.get_height()) for bar in sparse.patches] == [(0, 1), (0, 1), (1, 0.5)]
+    left, right = figures["computed"].figure.axes
+    np.testing.assert_allclose(lines(left)[0], [[1, 1], [10, 2]])
+    np.testing.assert_allclose(lines(right)[0], [[1, 0], [10, 0.5]])
+    assert "50 %" in figures["neurons"].caption

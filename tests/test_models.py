@@ -122,8 +122,13 @@ def test_samples_of_a_batch_do_not_mix(float64, model):
     np.testing.assert_allclose(apply(params, x), alone, rtol=1e-12, atol=1e-12)
 
 
-# n = 5, m = 2, K = 10: Glorot sqrt(2/7) = .5345; stacked sqrt(2/((5 + 10) 2)) = .2582.
-STD = {"xavier_normal": np.sqrt(2 / 7), "notebook_stacked": np.sqrt(2 / 30)}
+# n = 5, m = 2, K = 10: Glorot sqrt(2/7) = .5345; stacked sqrt(2/((5 + 10) 2)) = .2582; He: W has
+# five inputs, U two, and a uniform law between ±a has the standard deviation a/sqrt(3).
+STD = {"xavier_normal": dict.fromkeys("WU", np.sqrt(2 / 7))}
+STD |= {"notebook_stacked": dict.fromkeys("WU", np.sqrt(2 / 30))}
+STD |= {"kaiming_uniform": {"W": np.sqrt(6 / 5) / np.sqrt(3), "U": np.sqrt(6 / 2) / np.sqrt(3)}}
+LAW = dict.fromkeys(STD, stats.norm())
+LAW |= {"kaiming_uniform": stats.uniform(-np.sqrt(3), 2 * np.sqrt(3))}
 
 
 @pytest.mark.parametrize("init", models.INITS)
@@ -132,20 +137,22 @@ def test_initial_spread(model, init):
     spec, knobs = make_spec(model=model, init=init), make_knobs(init_instances=10)
     keys = jax.random.split(make_keys(1)[0], MANY)
     params = jax.jit(jax.vmap(partial(models.MODELS[model].init, spec, knobs)))(keys)
-    assert not np.any(params["b"])
-    matrices = [np.ravel(leaf).astype(np.float64) for name, leaf in params.items() if name != "b"]
-    for drawn in matrices:
-        # The spread of N normal numbers is known to std/sqrt(2N), their mean to std/sqrt(N).
-        assert abs(drawn.std() - STD[init]) < 5 * STD[init] / np.sqrt(2 * drawn.size)
-        assert abs(drawn.mean()) < 5 * STD[init] / np.sqrt(drawn.size)
-        assert stats.kstest(drawn / STD[init], "norm").pvalue > 1e-4
-    correlations = np.atleast_2d(np.corrcoef(matrices))
+    assert not np.any(params.pop("b"))
+    matrices = {name: np.ravel(leaf).astype(np.float64) for name, leaf in params.items()}
+    for name, drawn in matrices.items():
+        # The spread of N normal numbers is known to std/sqrt(2N) (of uniform ones better),
+        # their mean to std/sqrt(N).
+        std = STD[init][name]
+        assert abs(drawn.std() - std) < 5 * std / np.sqrt(2 * drawn.size)
+        assert abs(drawn.mean()) < 5 * std / np.sqrt(drawn.size)
+        assert stats.kstest(drawn / std, LAW[init].cdf).pvalue > 1e-4
+    correlations = np.atleast_2d(np.corrcoef(list(matrices.values())))
     apart = correlations[~np.eye(len(matrices), dtype=bool)]
-    assert (np.abs(apart) < 5 / np.sqrt(matrices[0].size)).all()
+    assert (np.abs(apart) < 5 / np.sqrt(matrices["W"].size)).all()
 
 
 def test_stacked_spread_of_the_published_run():
-    spread = models.stacked_std(make_spec(), make_knobs(init_instances=10))
+    spread = models.stacked_std(make_spec(), make_knobs(init_instances=10), 5)
     assert float(spread) == pytest.approx(0.258, abs=5e-4)
 
 
@@ -154,8 +161,9 @@ def test_stacked_spread_of_the_published_run():
 def test_init_scale_multiplies_weights_and_by_default_changes_no_bit(model, init):
     spec, key, plain = make_spec(model=model, init=init), make_keys(1)[0], make_knobs()
     begun = models.MODELS[model].init(spec, plain, key)
-    drawn = jax.random.normal(key if model != "abs" else jax.random.fold_in(key, 0), (5, 2))
-    np.testing.assert_array_equal(begun["W"], models.INITS[init](spec, plain) * drawn)
+    law, own = models.INITS[init], key if model != "abs" else jax.random.fold_in(key, 0)
+    drawn = law.std(spec, plain, 5) * law.unit(own, (5, 2), "float32")
+    np.testing.assert_array_equal(begun["W"], drawn)
     small = models.MODELS[model].init(spec, plain._replace(init_scale=np.float32(1 / 64)), key)
     for name in begun:
         # A power of two moves the exponent only.

@@ -51,7 +51,7 @@ def test_expected_loss_is_the_mean_of_many_samples(law, model):
     knobs = make_knobs(high=1.5)
     own = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), params(3))
     x = data.SAMPLERS[spec.data].draw(spec, knobs, rng.key(1), spec.batch_size)
-    losses = np.asarray(objectives._errors(spec, knobs, own, x)).sum(0)
+    losses = np.asarray(objectives.errors(spec, knobs, own, x)).sum(0)
     error = losses.std() / np.sqrt(len(losses))
     exact = float(objectives.expected_loss(spec, knobs, own))
     quadrature = abs(float(objectives.expected_loss(spec, knobs, own, finer=2)) - exact)

@@ -1,0 +1,206 @@
+"""What does each hidden neuron of an abs model compute, and for how many features?
+
+|x| = ReLU(x) + ReLU(-x): a feature is computed exactly by one neuron for its positive and
+one for its negative values. Sparse features share neurons: computation in superposition.
+Source: Elhage et al. 2022, "Computation in superposition".
+"""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from superposition_cli import data, evaluate, grid, metrics, train
+from superposition_cli.errors import InvalidInput
+from superposition_cli.findings import Finding, Row
+from superposition_cli.fsio import Arrays
+from superposition_cli.results import Results
+from superposition_cli.settings import Setting
+
+COMPUTED_COST = 0.5  # a feature that costs less, in units of its variance, is computed
+SERVING_GAIN = 0.5  # a neuron serves a feature where its path carries more than this
+BATCH = 8192
+LEAST_RATIO, MOST_RATIO = 2.0, 8.0  # of the input weights of an asymmetric neuron
+MOST_GAIN = 2.0  # and how far its two paths may be from 1
+
+
+class Motif(NamedTuple):
+    """Asymmetric superposition: one neuron halves one feature and doubles another.
+
+    The neuron `shared` serves both; where `strong` is active it would answer `weak` too, far
+    too strongly, which the neuron `inhibitor` takes back.
+    """
+
+    shared: int
+    strong: int  # the feature with the larger input weight
+    weak: int
+    inhibitor: int
+
+
+def computation(results: Results) -> Finding:
+    """Return what the neurons of each cell's selected model compute; rows as in `measured`.
+
+    Costs are `costs`. polysemantic_fall: the most by which the share of polysemantic neurons
+    falls from one cell to a sparser one, at least 0; null where a density occurs twice.
+    Arrays: cell and p [C], W and U [C, n, m] in canonical form (see `canonical`), b, cost and
+    importance [C, n], features_per_neuron [C, m].
+
+    Raises `InvalidInput` for other models than abs, other targets, magnitudes of one sign,
+    several sizes, or without a selected model. Cells without one are left out.
+    """
+    check(results)
+    kept = list(results.selected)
+    settings = [results.plan.setting(cell) for cell in kept]
+    models = [results.model(number) for number in results.selected.values()]
+    cost = np.stack([costs(*one) for one in zip(settings, models, strict=True)])
+    forms = [canonical(model["W"], model["U"]) for model in models]
+    rows = tuple(
+        {
+            **results.plan.assignment(cell),
+            "loss_normalised": float(results.cells["loss_normalised"][cell]),
+            **measured(*form, own),
+        }
+        for cell, form, own in zip(kept, forms, cost, strict=True)
+    )
+    p = np.array([np.mean(setting.marginal()) for setting in settings])
+    arrays = {
+        "cell": np.array(kept),
+        "p": p,
+        "W": np.stack([W for W, _ in forms]),
+        "U": np.stack([U for _, U in forms]),
+        "b": np.stack([model["b"] for model in models]).astype(np.float64),
+        "cost": cost,
+        "importance": np.array([setting.importance() for setting in settings], float),
+        "features_per_neuron": np.stack([_features_per_neuron(*form) for form in forms]),
+    }
+    return Finding(overall(p, rows), rows, arrays)
+
+
+def check(results: Results) -> None:
+    """Raise `InvalidInput` where a run computes no absolute values."""
+    plan = results.plan
+    settings = [plan.setting(cell) for cell in range(plan.experiment.n_cells)]
+    if {(one.model.kind, one.data.target) for one in settings} != {("abs", "abs")}:
+        raise InvalidInput("computation is for models of kind abs with the target abs")
+    if not all(one.data.low < 0 < one.data.high for one in settings):
+        raise InvalidInput("computation needs magnitudes of both signs: data.low < 0 < data.high")
+    if len({(one.model.n_features, one.model.n_hidden) for one in settings}) > 1:
+        raise InvalidInput("computation needs the same n_features and n_hidden in every cell")
+    if not results.selected:
+        raise InvalidInput("computation needs a selected model in at least one cell")
+
+
+def canonical(W: np.ndarray, U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rescale every neuron so that its largest input weight is ±1: W, U [n, m].
+
+    ReLU(s z) = s ReLU(z) for s > 0, so W_k / s and s U_k compute the same. A neuron without
+    input weights gets output weights of 0. In double precision.
+    """
+    W, U = np.asarray(W, np.float64), np.asarray(U, np.float64)
+    largest = np.abs(W).max(axis=0)
+    return W / np.where(largest > 0, largest, 1), U * largest
+
+
+def costs(setting: Setting, model: Arrays) -> np.ndarray:
+    """Return what every feature costs, E (|x_i| - y_i)² / var |x_i|: [n].
+
+    Exact for up to six features, else on data that neither trained nor selected a model.
+    """
+    spec = replace(grid.spec_of(setting), batch_size=BATCH, objective="sampled")
+    with jax.enable_x64(spec.dtype == "float64"):
+        keys, _ = train.model_keys(*grid.roots_of_one(setting))
+        key = jax.random.fold_in(keys[0], train.ANALYSIS)
+        knobs = grid.knobs_of_one(setting, spec.dtype)
+        params = {name: jnp.asarray(leaf) for name, leaf in model.items()}
+        error = np.asarray(_feature_errors(spec, knobs, key, params), np.float64)
+        variance = np.diagonal(data.moments(spec, knobs).covariance)
+    return error / variance
+
+
+_feature_errors = partial(jax.jit, static_argnums=0)(evaluate.feature_errors)
+
+
+def measured(W: np.ndarray, U: np.ndarray, cost: np.ndarray) -> dict[str, Any]:
+    """Return what the row of a model says; W, U [n, m] in canonical form, cost [n].
+
+    A neuron serves a feature on the side + or - of its values where U_ik > 0 and
+    ±W_ik U_ik > 1/2. two_sided counts features that are served on both sides, one_of_each
+    those with exactly one neuron on each; plus and minus count neurons. polysemantic_share is of
+    live neurons, those whose canonical output weights have a norm of at least 0.01.
+    """
+    plus, minus = serves(W, U)
+    both = (plus.sum(1), minus.sum(1))
+    PR = _features_per_neuron(W, U)
+    live = np.isfinite(PR)
+    monosemantic = live & (PR < metrics.MONOSEMANTIC_FEATURES)
+    return {
+        "computed": int((cost < COMPUTED_COST).sum()),
+        "two_sided": int(((both[0] > 0) & (both[1] > 0)).sum()),
+        "one_of_each": int(((both[0] == 1) & (both[1] == 1)).sum()),
+        "pairs": int(np.minimum(*both).sum()),
+        "plus": int(plus.any(0).sum()),
+        "minus": int(minus.any(0).sum()),
+        "live": int(live.sum()),
+        "monosemantic": int(monosemantic.sum()),
+        "polysemantic_share": float((live & ~monosemantic).sum() / live.sum())
+        if live.any()
+        else None,
+        "median_features": float(np.median(PR[live])) if live.any() else None,
+        "asymmetric": len({motif.shared for motif in asymmetric(W, U)}),
+    }
+
+
+def serves(W: np.ndarray, U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tell which neurons serve which features on the + and on the - side: two [n, m] of bool."""
+    gain = W * U
+    return (U > 0) & (gain > SERVING_GAIN), (U > 0) & (gain < -SERVING_GAIN)
+
+
+def asymmetric(W: np.ndarray, U: np.ndarray) -> list[Motif]:
+    """Find the motifs of asymmetric superposition, W and U [n, m].
+
+    A neuron that serves exactly two features, whose input weights are in a ratio of 2:1 to
+    8:1 and whose output weights are the reciprocals (|W_ik| U_ik between 1/2 and 2); and
+    another neuron that the strong feature drives on the same side and that lowers the answer
+    of the weak one by more than 1/2 per unit. Source: Elhage et al. 2022.
+    """
+    plus, minus = serves(W, U)
+    gain, served = np.abs(W * U), plus | minus
+    found = []
+    for k in np.flatnonzero(served.sum(0) == 2):
+        weak, strong = sorted(np.flatnonzero(served[:, k]), key=lambda i: abs(W[i, k]))
+        ratio = abs(W[strong, k] / W[weak, k])
+        if not LEAST_RATIO <= ratio <= MOST_RATIO or max(gain[[weak, strong], k]) > MOST_GAIN:
+            continue
+        driven = np.maximum(np.sign(W[strong, k]) * W[strong], 0) * U[weak]
+        inhibitor = int(driven.argmin())
+        if driven[inhibitor] < -SERVING_GAIN:
+            found.append(Motif(int(k), int(strong), int(weak), inhibitor))
+    return found
+
+
+def overall(p: np.ndarray, rows: tuple[Row, ...]) -> dict[str, float | int | None]:
+    """Return what holds for all cells together; p [C] in the order of the rows."""
+    order = np.argsort(-p, kind="stable")
+    shares = [rows[i]["polysemantic_share"] for i in order]
+    known = None not in shares and len(np.unique(p)) == len(p)
+    falls = [a - b for i, a in enumerate(shares) for b in shares[i + 1 :]] if known else []
+    return {
+        "cells": len(rows),
+        "best_loss": min(row["loss_normalised"] for row in rows),
+        "worst_loss": max(row["loss_normalised"] for row in rows),
+        "most_computed": max(row["computed"] for row in rows),
+        "asymmetric": sum(row["asymmetric"] for row in rows),
+        "polysemantic_fall": float(max([0.0, *falls])) if known else None,
+    }
+
+
+def _features_per_neuron(W: np.ndarray, U: np.ndarray) -> np.ndarray:
+    """The participation ratio of every neuron's input weights, [m]; NaN for a dead one."""
+    with jax.enable_x64(True):
+        PR = np.asarray(metrics.features_per_neuron(jnp.asarray(W)))
+        live = np.asarray(metrics.live_neurons(jnp.asarray(U)))
+    return np.where(live, PR, np.nan)
