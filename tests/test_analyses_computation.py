@@ -97,14 +97,14 @@ def test_costs_of_a_run_weigh_up_to_its_loss_exactly_and_sampled(tmp_path, monke
     assert found.arrays["cost"].mean(1) == pytest.approx(loss, rel=1e-4)
     monkeypatch.setattr(evaluate, "has_expected_loss", lambda spec: False)
     module._feature_errors.clear_cache()
-    sampled = module.costs(results.plan.setting(1), results.model(1))
-    # 131,072 samples; squared errors of a bounded law spread by no more than about their mean.
-    # Kinks at 0 leave the quadrature off by loss_error at most, of which each of the two
-    # features may have all: by the variance of one, half the null loss.
-    chance = 5 * 2 / 131_072**0.5 * found.arrays["cost"][1]
-    kinks = results.cells["loss_error"][1] / (results.cells["null_loss"][1] / 2)
-    assert kinks < 0.02
-    assert (np.abs(sampled - found.arrays["cost"][1]) < chance + kinks).all()
+    model = results.model(1)
+    sampled = module.costs(results.plan.setting(1), model)
+    x = np.random.default_rng(0).uniform(-1, 1, (2, 131_072))
+    y = np.maximum(model["U"] @ np.maximum(model["W"].T @ x, 0) + model["b"][:, None], 0)
+    each = (np.abs(x) - y) ** 2 * 12  # |x| is uniform in [0, 1]: its variance is 1/12
+    # two means over 131,072 samples each
+    error = each.std(axis=1) * (2 / 131_072) ** 0.5
+    assert (np.abs(sampled - each.mean(axis=1)) < 5 * error).all()
     module._feature_errors.clear_cache()
 
 

@@ -16,6 +16,7 @@ claims = runpy.run_path(str(DOCS / "make_claims.py"))
 # Claims of the field that something here must check, by a configuration or a unit test.
 CHECKED = """
     V01 V02 V03 V04 V05 V06 V07 V08 V09 V10 V11 V12 V13 V14 V15 V16 V17 V18
+    V25 V26 V27 V28 V29 V30
     V31 V32 V33 V34 V35 V36 V37 V38 V39 V40 V41 V42 V57 V58 V59 V60 V61 V62
     V64 V65
 """
