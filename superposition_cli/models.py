@@ -172,7 +172,18 @@ def embedding(params: Params) -> Array:
     return params["W"]
 
 
+def rotated(params: Params, R: Array) -> Params:
+    """Return the model whose hidden space is rotated by R [m, m], both matrices taking it in.
+
+    W becomes W Rᵀ, and so does U: what was φ(Wᵀx) becomes φ(R Wᵀx), and what reads it applies
+    Rᵀ first. Without a nonlinearity φ between them, or with R a permutation, the model
+    computes what it did. Source: Elhage et al. 2022, "Privileged and non-privileged bases".
+    """
+    return {name: leaf @ R.T if name in MATRICES else leaf for name, leaf in params.items()}
+
+
 GRAM_RATIO = 2.5
+MATRICES = ("W", "U")  # parameters [n, m]
 
 INITS: dict[str, Init] = {
     "xavier_normal": Init(xavier_std, jax.random.normal),

@@ -32,8 +32,16 @@ def batch_loss(spec: Spec, knobs: Knobs, params: Params, x: Array) -> Array:
 
 def errors(spec: Spec, knobs: Knobs, params: Params, x: Array) -> Array:
     """Return importance times squared error of every output on a batch x: [n, B]."""
-    error = data.TARGETS[spec.target].answer(x) - models.MODELS[spec.model].apply(params, x)
-    return knobs.importance[:, None] * error**2
+    return _weighed(spec, knobs, x, models.MODELS[spec.model].apply(params, x))
+
+
+def answer_loss(spec: Spec, knobs: Knobs, x: Array, y: Array) -> Array:
+    """Return the loss of the answers y [n, B] to a batch x [n, B], as `batch_loss` does."""
+    return jnp.sum(_weighed(spec, knobs, x, y)) / x.shape[1]
+
+
+def _weighed(spec: Spec, knobs: Knobs, x: Array, y: Array) -> Array:
+    return knobs.importance[:, None] * (data.TARGETS[spec.target].answer(x) - y) ** 2
 
 
 def sampled(spec: Spec, knobs: Knobs, key: Array, t: Array, params: Params) -> Array:

@@ -131,6 +131,38 @@ def r2_of_moments(hidden: np.ndarray, crossed: np.ndarray, variance: np.ndarray)
     return np.where(varies, explained / np.where(varies, variance, 1), np.nan)
 
 
+def fourth_cumulant(p: ArrayLike, low: ArrayLike = 0.0, high: ArrayLike = 1.0) -> Array:
+    """Return the fourth cumulant of a feature that is U[low, high] with probability p, else 0.
+
+    κ₄ = μ₄ - 4 μ₃ μ - 3 μ₂² + 12 μ₂ μ² - 6 μ⁴ with the moments about 0,
+    μ_k = p (h^(k+1) - l^(k+1)) / ((k + 1)(h - l)). For p = 1 and U[0, 1] it is -1/120.
+
+    Shapes: elementwise. Units: x⁴. 0 for p = 0.
+    """
+    p, low, high = jnp.asarray(p), jnp.asarray(low), jnp.asarray(high)
+    first, second, third, fourth = (
+        p * (high ** (k + 1) - low ** (k + 1)) / ((k + 1) * (high - low)) for k in (1, 2, 3, 4)
+    )
+    own = fourth - 4 * third * first - 3 * second**2
+    return own + 12 * second * first**2 - 6 * first**4
+
+
+def hidden_kurtosis(W: Array, variance: Array, cumulant: Array) -> Array:
+    """Return the kurtosis of each coordinate of the hidden vector h = Wᵀx: [n, m] -> [m].
+
+    E (h_k - E h_k)⁴ / var(h_k)² = 3 + Σ_i W_ik⁴ κ₄(x_i) / (Σ_i W_ik² σ_i²)² for independent
+    features, as cumulants of independent numbers add up; 3 for a Gaussian. Of h before any
+    nonlinearity. With equal features it is 3 + κ₄/σ⁴ / PR_k, so a coordinate that is shared
+    by many features is nearer to 3.
+
+    Shapes: W [n, m], variance, cumulant [n]. NaN for a coordinate that does not vary.
+    """
+    spread = jnp.sum(W**2 * variance[:, None], axis=0)
+    excess = jnp.sum(W**4 * cumulant[:, None], axis=0)
+    varies = spread > 0
+    return jnp.where(varies, 3 + excess / jnp.where(varies, spread, 1) ** 2, jnp.nan)
+
+
 def welch_bound(k: ArrayLike, m: ArrayLike) -> Array:
     """Return the least possible coherence of k unit vectors in m dimensions.
 

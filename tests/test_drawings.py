@@ -366,3 +366,44 @@ def test_computation_stacks_the_weights_of_neurons_and_counts(results):
     np.testing.assert_allclose(lines(left)[0], [[1, 1], [10, 2]])
     np.testing.assert_allclose(lines(right)[0], [[1, 0], [10, 0.5]])
     assert "50 %" in figures["neurons"].caption
+
+
+def test_rotation_shows_curves_and_mean_ratios(results):
+    arrays = {
+        "angle": np.array([0.0, 90.0, 360.0]),
+        "curve": np.array([[1.0, 3.0, 1.0], [1.0, 1.0, 1.0]]),
+        "cell": np.array([0, 2]),
+    }
+    rows = (
+        {"rotation_ratio": 3.0, "unabsorbed_ratio": 4.0},
+        {"rotation_ratio": None, "unabsorbed_ratio": 2.0},
+    )
+    numbers = {"rotation_gap_linear": 1e-7, "rotation_ratio_relu": 3.0}
+    (one,) = drawn("rotation", Finding(numbers, rows, arrays), results).values()
+    left, right = one.figure.axes
+    for curve, line in zip(arrays["curve"], lines(left), strict=True):
+        np.testing.assert_array_equal(line, np.c_[arrays["angle"], curve])
+    absorbed, control = lines(right)[:2]
+    np.testing.assert_array_equal(absorbed[:, 0], [3, np.nan])
+    np.testing.assert_array_equal(control[:, 0], [4, 2])
+    assert "3-fold" in one.caption
+
+
+def test_basis_stacks_weights_and_shows_random_bases(results):
+    W = np.array([[[1.0, 0.0], [0.5, -2.0]]] * 2)
+    arrays = {
+        "W": W,
+        "cell": np.array([0, 1]),
+        "features_per_neuron_null": np.array([[1.5, 2.0], [1.7, 1.8]]),
+    }
+    row = {"serving_1": 1, "features_per_neuron": 1.4, "alignment_above": 1.0, "kind": "linear"}
+    figures = drawn("basis", Finding({"cells": 2}, (row, row), arrays), results)
+    bars = [(bar.get_y(), bar.get_height()) for bar in figures["neurons"].figure.axes[0].patches]
+    assert bars == [
+        (0, 1), (0, 0), (1, 0.5), (0, 0),  # upwards: feature 0 on both neurons, then feature 1
+        (0, 0), (0, 0), (0, 0), (0, -2),
+    ]  # fmt: skip
+    turned, trained, _ = lines(figures["null"].figure.axes[0])
+    np.testing.assert_array_equal(turned[:, 1], [1.5, 2.0, 1.7, 1.8])
+    np.testing.assert_array_equal(trained[:, 1], [1.4, 1.4])
+    assert "2 of 2 cells" in figures["null"].caption

@@ -51,6 +51,31 @@ def test_model_computes_what_is_written(float64, model, shape):
     np.testing.assert_array_equal(models.MODELS[model].embedding(params), params["W"])
 
 
+@pytest.mark.parametrize("model", models.MODELS)
+def test_a_turn_is_taken_in_by_both_matrices(float64, model):
+    params, x = some_params(model, 9, 2), np.random.default_rng(1).normal(size=(9, 3))
+    one = models.MODELS[model]
+    h = one.hidden(params, x)
+    assert h.shape == (2, 3)
+    np.testing.assert_allclose(
+        one.read_out(params, h), one.apply(params, x), rtol=1e-12, atol=1e-12
+    )
+    # W becomes W Rᵀ, so that the hidden vector before its nonlinearity becomes R Wᵀx.
+    turn = np.array([[0.6, -0.8], [0.8, 0.6]])
+    z = turn @ params["W"].T @ x
+    turned = one.hidden(models.rotated(params, turn), x)
+    expected = relu(z) if model in ("relu_hidden", "abs") else z
+    np.testing.assert_allclose(turned, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("model", models.MODELS)
+def test_renaming_neurons_changes_no_model(float64, model):
+    params, x = some_params(model, 4, 3), np.random.default_rng(1).normal(size=(4, 2))
+    apply, swap = models.MODELS[model].apply, np.eye(3)[[2, 0, 1]]
+    y = apply(models.rotated(params, swap), x)
+    np.testing.assert_allclose(y, apply(params, x), rtol=1e-12, atol=1e-12)
+
+
 def test_rectified_models_by_hand():
     # W = (1, -1)ᵀ, b = (.5, -1), x = (2, .5): h = 1.5, W h + b = (2, -2.5).
     # relu_hidden at -x: h = -1.5 becomes 0, so y = ReLU(b) = (.5, 0).

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from superposition_cli.analyses import (
     adversarial,
+    basis,
     capacity,
     cells,
     computation,
@@ -17,6 +18,7 @@ from superposition_cli.analyses import (
     linearity,
     pentagon,
     phase,
+    rotation,
     sets,
     structure,
     uniform,
@@ -26,6 +28,7 @@ from superposition_cli.results import Results
 
 ANALYSES: dict[str, Callable[[Results], Finding]] = {
     "adversarial": adversarial.adversarial,
+    "basis": basis.basis,
     "capacity": capacity.capacity,
     "cells": cells.cells,
     "computation": computation.computation,
@@ -36,6 +39,7 @@ ANALYSES: dict[str, Callable[[Results], Finding]] = {
     "linearity": linearity.linearity,
     "pentagon": pentagon.pentagon,
     "phase": phase.phase,
+    "rotation": rotation.rotation,
     "sets": sets.sets,
     "structure": structure.structure,
     "uniform": uniform.uniform,

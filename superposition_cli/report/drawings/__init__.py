@@ -9,6 +9,7 @@ from collections.abc import Callable
 from superposition_cli.findings import Finding
 from superposition_cli.report.drawings import (
     adversarial,
+    basis,
     capacity,
     cells,
     computation,
@@ -19,6 +20,7 @@ from superposition_cli.report.drawings import (
     linearity,
     pentagon,
     phase,
+    rotation,
     sets,
     structure,
     uniform,
@@ -28,6 +30,7 @@ from superposition_cli.results import Results
 
 DRAWINGS: dict[str, Callable[[Finding, Results], list[Drawing]]] = {
     "adversarial": adversarial.adversarial,
+    "basis": basis.basis,
     "capacity": capacity.capacity,
     "cells": cells.cells,
     "computation": computation.computation,
@@ -38,6 +41,7 @@ DRAWINGS: dict[str, Callable[[Finding, Results], list[Drawing]]] = {
     "linearity": linearity.linearity,
     "pentagon": pentagon.pentagon,
     "phase": phase.phase,
+    "rotation": rotation.rotation,
     "sets": sets.sets,
     "structure": structure.structure,
     "uniform": uniform.uniform,
