@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from superposition_cli import models, rng
+from superposition_cli import models, rng, sae
 from superposition_cli.objectives import OBJECTIVES
 from superposition_cli.spec import Knobs, Params, Spec, State
 
@@ -21,6 +21,19 @@ VECTOR_WIDTH = "xla_cpu_prefer_vector_width"  # in bits; the compiler's own choi
 PROGRAM_OPTIONS: dict[str, bool | int] = {"xla_cpu_multi_thread_eigen": False}  # see devices
 if VECTOR_WIDTH not in os.environ.get("XLA_FLAGS", ""):
     PROGRAM_OPTIONS[VECTOR_WIDTH] = 512  # where a processor has no such vectors, nothing changes
+
+
+class Task(NamedTuple):
+    """What is trained: how it begins and what it descends.
+
+    init: (spec, knobs, key) -> params; the key is consumed.
+    objective: (spec, knobs, key, t, params) -> loss at step t; the key is consumed.
+    training: (knobs) -> the `Knobs` that optimiser and learning rate are read from.
+    """
+
+    init: Callable[[Any, Any, Array], Params]
+    objective: Callable[[Any, Any, Array, Array, Params], Array]
+    training: Callable[[Any], Knobs]
 
 
 class Segment(NamedTuple):
@@ -87,16 +100,18 @@ def lbfgs(knobs: Knobs, rate: Array) -> optax.GradientTransformation:
     return optax.lbfgs()
 
 
-def step(spec: Spec, knobs: Knobs, key: Array, t: Array, state: State) -> tuple[State, Array]:
+def step(spec: Spec, knobs: Any, key: Array, t: Array, state: State) -> tuple[State, Array]:
     """Advance one model by step t and return its loss on that step's batch.
 
     The batch is drawn from `fold_in(key, t)`; `key` is the model's data key.
     """
-    objective = partial(OBJECTIVES[spec.objective], spec, knobs, jax.random.fold_in(key, t), t)
+    task = TASKS[type(spec)]
+    objective = partial(task.objective, spec, knobs, jax.random.fold_in(key, t), t)
     loss, gradient = jax.value_and_grad(objective)(state.params)
     if spec.loss_reduction == "mean_features":
         gradient = jax.tree.map(lambda g: g / spec.n_features, gradient)
-    chosen = OPTIMIZERS[spec.optimizer](knobs, learning_rate(spec, knobs, t))
+    own = task.training(knobs)
+    chosen = OPTIMIZERS[spec.optimizer](own, learning_rate(spec, own, t))
     optimizer = optax.with_extra_args_support(chosen)
     searched = {"value": loss, "grad": gradient, "value_fn": objective}
     updates, opt = optimizer.update(gradient, state.opt, state.params, **searched)
@@ -127,12 +142,14 @@ def model_keys(seed: Array, words: Array, shared: Array, restart: Array) -> tupl
 
 
 @partial(jax.jit, static_argnums=0)
-def start(spec: Spec, knobs: Knobs, keys: Array) -> State:
+def start(spec: Spec, knobs: Any, keys: Array) -> State:
     """Initialise K models, each from its own key [K]."""
+    task = TASKS[type(spec)]
 
-    def one(knobs: Knobs, key: Array) -> State:
-        params = models.MODELS[spec.model].init(spec, knobs, jax.random.fold_in(key, INIT))
-        opt = OPTIMIZERS[spec.optimizer](knobs, knobs.learning_rate).init(params)
+    def one(knobs: Any, key: Array) -> State:
+        params = task.init(spec, knobs, jax.random.fold_in(key, INIT))
+        own = task.training(knobs)
+        opt = OPTIMIZERS[spec.optimizer](own, own.learning_rate).init(params)
         return State(params, opt, jnp.zeros((), jnp.int32))
 
     return jax.vmap(one)(knobs, keys)
@@ -143,7 +160,7 @@ def advance(
     spec: Spec,
     steps: Array,
     slots: Array,
-    knobs: Knobs,
+    knobs: Any,
     keys: Array,
     state: State,
     snapshots: Params,
@@ -195,4 +212,13 @@ OPTIMIZERS: dict[str, Callable[[Knobs, Array], optax.GradientTransformation]] = 
     "adam": adam,
     "sgd": sgd,
     "lbfgs": lbfgs,
+}
+
+TASKS: dict[type[Spec], Task] = {
+    Spec: Task(
+        lambda spec, *at: models.MODELS[spec.model].init(spec, *at),
+        lambda spec, *at: OBJECTIVES[spec.objective](spec, *at),
+        lambda knobs: knobs,
+    ),
+    sae.SaeSpec: Task(sae.init, sae.objective, lambda knobs: knobs.toy),
 }

@@ -407,3 +407,24 @@ def test_basis_stacks_weights_and_shows_random_bases(results):
     np.testing.assert_array_equal(turned[:, 1], [1.5, 2.0, 1.7, 1.8])
     np.testing.assert_array_equal(trained[:, 1], [1.4, 1.4])
     assert "2 of 2 cells" in figures["null"].caption
+
+
+def test_dictionary_shows_every_restart_and_the_random_baseline():
+    arrays = {
+        "l1": np.array([0.1, 0.3]),
+        "latents": np.array([5]),
+        "mmcs": np.array([[[[0.8, 0.9], [0.95, 0.7]]]]),
+        "fvu": np.array([[[[0.1, 0.1], [0.2, 0.2]]]]),
+        "l0": np.array([[[[2.0, 3.0], [1.0, 1.0]]]]),
+        "random_mmcs": np.array([[0.6]]),
+    }
+    row = {"expected_l0": 0.25}
+    (one,) = drawn("dictionary", Finding({"mmcs_best": 0.95}, (row,), arrays), None).values()
+    mmcs, fvu, l0 = one.figure.axes
+    first, second, best, random = lines(mmcs)
+    np.testing.assert_array_equal(np.c_[first[:, 1], second[:, 1]], arrays["mmcs"][0, 0])
+    np.testing.assert_array_equal(best[:, 1], [0.9, 0.95])
+    assert random[0, 1] == 0.6
+    np.testing.assert_array_equal(lines(fvu)[0][:, 1], [0.1, 0.2])
+    assert lines(l0)[-1][0, 1] == 0.25
+    assert "0.950" in one.caption

@@ -1,0 +1,204 @@
+"""Does a sparse autoencoder find the features in a model's hidden vectors?
+
+Each cell's selected model is frozen. Autoencoders of n and of 2n latents learn its hidden
+vectors at several prices of sparsity, `L1`; their dictionaries are compared with the
+vectors of represented features and with random directions.
+"""
+
+from dataclasses import fields, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from superposition_cli import grid, metrics, sae, train
+from superposition_cli.config import Setting
+from superposition_cli.errors import InvalidInput
+from superposition_cli.findings import Finding, Row
+from superposition_cli.results import Results
+from superposition_cli.sae import Measured, SaeKnobs, SaeSpec
+from superposition_cli.spec import Knobs, Params, State
+
+L1 = (0.03, 0.1, 0.2, 0.3)
+WIDTHS = (1, 2)  # latents by features
+RESTARTS = 4
+STEPS = 5_000
+ROUNDS = 5  # dead latents are given new directions between them, not after the last
+BATCH = 256
+JUDGED = 16_384  # samples that an autoencoder is measured on
+TRAINING = {
+    "learning_rate": 3e-3,
+    "weight_decay": 0.0,
+    "warmup_steps": 0.0,
+    "momentum": 0.9,
+    "second_moment": 0.999,
+    "epsilon": 1e-8,
+}
+RANDOM = 64  # dictionaries whose mean is the baseline
+HIDDEN = ("linear", "relu_output")  # models whose hidden vector is Wᵀx
+SAE, DRAW, JUDGE = 3, 0, 1  # what keys are folded with; a model's own uses are 0 to 2
+MEASURES = ("mmcs", "reverse_mmcs", "matched", "fvu", "l0", "dead_latents")
+
+
+class Trained(NamedTuple):
+    """The autoencoders of one model and width, K = prices x restarts, prices outermost."""
+
+    dictionaries: np.ndarray  # [K, d, m]
+    loss: np.ndarray  # [K], mean over the last tenth of the steps; inf where it diverged
+    measured: Measured  # [K, ...]
+
+
+def dictionary(results: Results) -> Finding:
+    """Return what autoencoders recover of each cell's selected model.
+
+    A row is a cell, a width and a price; its values are of the restart of least loss, which
+    needs no knowledge of the features; mmcs_best and matched_best are the most of any restart.
+    The numbers of the run are the best over rows; margin is the most by which the mmcs_best of
+    a row exceeds random_mmcs. Cells without a selected model or a represented feature are left
+    out.
+
+    Arrays: l1 [P], latents [S]; and for C cells mmcs, fvu, l0 [C, S, P, restarts] and
+    random_mmcs [C, S].
+
+    Raises `InvalidInput` unless hidden vectors are Wᵀx and all cells have one n.
+    """
+    check(results)
+    rows: list[Row] = []
+    curves: list[np.ndarray] = []
+    baselines: list[list[float]] = []
+    widths = [times * results.plan.setting(0).model.n_features for times in WIDTHS]
+    for cell, number in results.selected.items():
+        W = np.asarray(results.model(number)["W"])
+        features = W[np.asarray(metrics.represented(jnp.asarray(W)))].astype(float)
+        if not len(features):
+            continue
+        random = [sae.random_mmcs(features, latents, RANDOM) for latents in widths]
+        baselines.append(random)
+        for latents, baseline in zip(widths, random, strict=True):
+            trained = fit(results.plan.setting(cell), W, latents)
+            table = measures(trained, features)
+            curves.append(np.array([[one[k] for one in table] for k in ("mmcs", "fvu", "l0")]))
+            setting = results.plan.setting(cell)
+            named = {**results.plan.assignment(cell), "latents": latents}
+            named["expected_l0"] = float(np.sum(setting.marginal()))
+            rows += [
+                {**named, "l1": l1, **chosen(table, trained.loss, i), "random_mmcs": baseline}
+                for i, l1 in enumerate(L1)
+            ]
+    if not rows:
+        raise InvalidInput("dictionary needs a selected model with a represented feature")
+    shape = (len(baselines), len(widths), 3, len(L1), RESTARTS)
+    mmcs, fvu, l0 = np.moveaxis(np.reshape(curves, shape), 2, 0)
+    arrays = {"l1": np.array(L1), "latents": np.array(widths), "mmcs": mmcs, "fvu": fvu, "l0": l0}
+    arrays["random_mmcs"] = np.array(baselines)
+    return Finding(overall(rows), tuple(rows), arrays)
+
+
+def check(results: Results) -> None:
+    """Raise `InvalidInput` where hidden vectors are not Wᵀx, or n differs between cells."""
+    settings = [results.plan.setting(cell) for cell in range(results.plan.experiment.n_cells)]
+    kinds = {one.model.kind for one in settings}
+    if not kinds <= set(HIDDEN):
+        raise InvalidInput(f"dictionary is for {' and '.join(HIDDEN)}, not {', '.join(kinds)}")
+    if len({one.model.n_features for one in settings}) > 1:
+        raise InvalidInput("dictionary needs one n_features for all cells")
+
+
+def fit(setting: Setting, W: np.ndarray, latents: int) -> Trained:
+    """Train autoencoders of one width on one frozen embedding W [n, m], in float32.
+
+    Adam at a constant rate begins anew in every round, after `sae.resample`.
+    """
+    spec, knobs, keys = program(setting, W, latents)
+    of_round, samples = STEPS // ROUNDS, replace(spec, eval_samples=JUDGED)
+    state = train.compiled(train.start, (spec,), knobs, keys)
+    state, loss = _advance(spec, knobs, keys, state, 0, of_round)
+    for number in range(1, ROUNDS):
+        drawn = _folded(keys, DRAW, number)
+        params = train.compiled(_resample, (samples,), knobs, drawn, state.params)
+        fresh = train.compiled(train.start, (spec,), knobs, keys)
+        state = State(params, fresh.opt, state.finite_steps)
+        state, loss = _advance(spec, knobs, keys, state, number * of_round, of_round)
+    params = {name: np.asarray(leaf) for name, leaf in state.params.items()}
+    measured = train.compiled(_measure, (samples,), knobs, _folded(keys, JUDGE, 0), params)
+    mean = loss[-STEPS // 10 :].mean(axis=0)
+    sound = np.asarray(state.finite_steps) == STEPS
+    dictionaries = np.asarray(jax.vmap(sae.directions)(params), float)
+    return Trained(dictionaries, np.where(sound, mean, np.inf), jax.tree.map(np.asarray, measured))
+
+
+def program(setting: Setting, W: np.ndarray, latents: int) -> tuple[SaeSpec, SaeKnobs, jax.Array]:
+    """Return what trains K = prices x restarts autoencoders, prices outermost, of one model."""
+    toy = grid.spec_of(setting)
+    settled = {one.name: getattr(toy, one.name) for one in fields(toy)}
+    settled |= {"optimizer": "adam", "schedule": "constant", "loss_reduction": "sum_features"}
+    settled |= {"steps": STEPS, "batch_size": BATCH, "eval_samples": JUDGED, "dtype": "float32"}
+    count = len(L1) * RESTARTS
+    own = grid.knobs_of_one(setting, "float32")._replace(
+        **{name: jnp.float32(value) for name, value in TRAINING.items()}
+    )
+    toys = Knobs(*(jnp.repeat(jnp.asarray(one)[None], count, axis=0) for one in own))
+    prices = jnp.repeat(jnp.array(L1, jnp.float32), RESTARTS)
+    weights = jnp.repeat(jnp.asarray(W, jnp.float32)[None], count, axis=0)
+    root = train.model_keys(*grid.roots_of_one(setting))[0][0]
+    restarts = jnp.arange(count, dtype=jnp.uint32) % RESTARTS
+    keys = jax.vmap(partial(jax.random.fold_in, jax.random.fold_in(root, SAE)))(restarts)
+    return SaeSpec(**settled, latents=latents), SaeKnobs(toys, weights, prices), keys
+
+
+def measures(trained: Trained, features: np.ndarray) -> list[dict[str, Any]]:
+    """Return how each of K autoencoders does; dead_latents is a share of the latents."""
+    found = []
+    for k, directions in enumerate(trained.dictionaries):
+        fires = trained.measured.fires[k]
+        own = {"fvu": float(trained.measured.fvu[k]), "l0": float(trained.measured.l0[k])}
+        own["dead_latents"] = float(np.mean(~fires))
+        found.append({**sae.recovery(features, directions[fires]), **own})
+    return found
+
+
+def chosen(table: list[dict[str, Any]], loss: np.ndarray, price: int) -> dict[str, Any]:
+    """Return the values of one price: of the restart of least loss, and the most of any."""
+    own = slice(price * RESTARTS, (price + 1) * RESTARTS)
+    some = table[own]
+    least = some[int(np.argmin(loss[own]))]
+    most = {f"{name}_best": max(one[name] for one in some) for name in ("mmcs", "matched")}
+    return {**{name: least[name] for name in MEASURES}, **most}
+
+
+def overall(rows: list[Row]) -> dict[str, float | int]:
+    """Return the best over rows."""
+    names = ("mmcs", "mmcs_best", "matched", "matched_best")
+    return {
+        "rows": len(rows),
+        **{name: max(row[name] for row in rows) for name in names},
+        "margin": max(row["mmcs_best"] - row["random_mmcs"] for row in rows),
+        "l0_by_expected_least": min(row["l0"] / row["expected_l0"] for row in rows),
+    }
+
+
+def _advance(
+    spec: SaeSpec, knobs: SaeKnobs, keys: jax.Array, state: State, first: int, count: int
+) -> tuple[State, np.ndarray]:
+    """Train through `count` steps from step `first`; return the state and the losses [T, K]."""
+    steps = np.arange(first, first + count, dtype=np.int32)
+    kept = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape), leaf.dtype), state.params)
+    arrays = (steps, np.zeros_like(steps), knobs, keys, state, kept)
+    segment = train.compiled(train.advance, (spec,), *arrays)
+    return segment.state, np.asarray(segment.loss)
+
+
+def _folded(keys: jax.Array, use: int, number: int) -> jax.Array:
+    return jax.vmap(lambda key: jax.random.fold_in(jax.random.fold_in(key, use), number))(keys)
+
+
+@partial(jax.jit, static_argnums=0)
+def _resample(spec: SaeSpec, knobs: SaeKnobs, keys: jax.Array, params: Params) -> Params:
+    return jax.vmap(partial(sae.resample, spec))(knobs, keys, params)
+
+
+@partial(jax.jit, static_argnums=0)
+def _measure(spec: SaeSpec, knobs: SaeKnobs, keys: jax.Array, params: Params) -> Measured:
+    return jax.vmap(partial(sae.measure, spec))(knobs, keys, params)
