@@ -428,3 +428,31 @@ def test_dictionary_shows_every_restart_and_the_random_baseline():
     np.testing.assert_array_equal(lines(fvu)[0][:, 1], [0.1, 0.2])
     assert lines(l0)[-1][0, 1] == 0.25
     assert "0.950" in one.caption
+
+
+def test_recovery_shows_success_over_measurements_and_theory():
+    arrays = {
+        "m": np.array([4, 8, 12]),
+        "k": np.array([2]),
+        "success": np.array([[[0.0, 0.4, 1.0]], [[0.1, 0.9, 1.0]]]),
+        "theory": np.array([[8.5], [6.0]]),
+    }
+    rows = ({"m_50": 8.7, "theory": 8.5}, {"m_50": None, "theory": 6.0})
+    (one,) = drawn("recovery", Finding({"cells": 3}, rows, arrays), None).values()
+    for decoder, axes in enumerate(one.figure.axes):
+        curve, theory, _ = lines(axes)
+        np.testing.assert_array_equal(curve, np.c_[arrays["m"], arrays["success"][decoder, 0]])
+        assert theory[0, 0] == arrays["theory"][decoder, 0]
+    assert "within 0.2 measurements" in one.caption
+
+
+def test_decoding_shows_the_errors_of_all_decoders():
+    names = ("mse_model", "mse_sparse", "mse_lasso", "mse_omp", "exact_sparse", "exact_random")
+    arrays = {name: np.array([0.1, 0.2]) * (i + 1) for i, name in enumerate(names)}
+    finding = Finding({"cells": 2}, (), {**arrays, "p": np.array([0.05, 0.1])})
+    (one,) = drawn("decoding", finding, None).values()
+    left, right = one.figure.axes
+    for line, name in zip(lines(left), names, strict=False):
+        np.testing.assert_allclose(line, np.c_[[10, 20], arrays[name][::-1]])
+    np.testing.assert_allclose(lines(right)[1][:, 1], arrays["exact_random"][::-1])
+    assert "2 to 2 times" in one.caption

@@ -19,7 +19,7 @@ FLOORS = {
     0: "spec errors",
     1: "rng data models objectives patterns metrics geometry theory closed_forms expansion phases "
     "correlation course class_map "
-    "packing attack rotations sae",
+    "packing attack rotations sae decoders sensing",
     2: "train evaluate",
     3: "strict_yaml complaints vectors settings axes experiment hashing config grid shipped "
     "fsio runs devices history tables findings records optimum",
