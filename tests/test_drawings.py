@@ -456,3 +456,11 @@ def test_decoding_shows_the_errors_of_all_decoders():
         np.testing.assert_allclose(line, np.c_[[10, 20], arrays[name][::-1]])
     np.testing.assert_allclose(lines(right)[1][:, 1], arrays["exact_random"][::-1])
     assert "2 to 2 times" in one.caption
+
+
+def test_equivariance_shows_the_error_over_the_steps(results):
+    arrays = {"step": np.array([0, 9]), "error": np.array([[1e-9, 1e-7], [1e-9, 0.5]])}
+    (one,) = drawn("equivariance", Finding({"cells": 2}, (), arrays), results).values()
+    for line, error in zip(lines(one.figure.axes[0]), arrays["error"], strict=True):
+        np.testing.assert_array_equal(line, np.c_[[1, 10], error])
+    assert "1e-07 to 0.5" in one.caption

@@ -1,0 +1,79 @@
+"""Does training know the basis of the hidden space?
+
+Trained again from the same start, but rotated, on the same batches: gradient descent ends at
+the rotated model, since the loss of a model without a hidden nonlinearity does not see the
+rotation. Adam rescales coordinates one by one, which privileges their basis.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from superposition_cli import grid, models, rng, rotations, train
+from superposition_cli.errors import InvalidInput
+from superposition_cli.findings import Finding
+from superposition_cli.history import log_spaced
+from superposition_cli.results import Results
+from superposition_cli.settings import Setting
+from superposition_cli.spec import State
+
+MOMENTS = 30  # at which the two trainings are compared, beside the end
+STREAM = 0x65717569  # what the seed's key is folded with; restarts never count so far
+
+
+def equivariance(results: Results) -> Finding:
+    """Return how far training from W₀ Rᵀ ends from W_T Rᵀ, for each cell's first restart.
+
+    error: ‖W'_T - W_T Rᵀ‖ / ‖W_T‖ after the last step, R a rotation from the Haar law, the
+    same for all cells of a seed and m. Arrays: step [S], error [cells, S] before those steps.
+
+    Raises `InvalidInput` for m = 1, for models that were not trained, and where cells differ
+    in their number of steps.
+    """
+    plan = results.plan
+    settings = [plan.setting(cell) for cell in range(plan.experiment.n_cells)]
+    if min(one.model.n_hidden for one in settings) < 2:
+        raise InvalidInput("equivariance needs n_hidden of at least 2: a line has no rotations")
+    if len({one.train.steps for one in settings}) > 1 or not settings[0].train.steps:
+        raise InvalidInput("equivariance needs cells trained for one number of steps")
+    found = [errors(setting) for setting in settings]
+    rows = tuple(
+        {**plan.assignment(cell), "error": float(error[-1])} for cell, error in enumerate(found)
+    )
+    step = np.append(log_spaced(settings[0].train.steps, MOMENTS), settings[0].train.steps)
+    return Finding({"cells": len(rows)}, rows, {"step": step, "error": np.stack(found)})
+
+
+def errors(setting: Setting) -> np.ndarray:
+    """Return the relative error of one setting before some steps and after the last, [S + 1]."""
+    spec = grid.spec_of(setting)
+    with jax.enable_x64(spec.dtype == "float64"):
+        key = jax.random.fold_in(rng.key(setting.seed), STREAM)
+        R = rotations.haar(key, spec.n_hidden).astype(spec.dtype)
+        own = grid.knobs_of_one(setting, spec.dtype)
+        knobs = jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * 2), own)
+        one = train.model_keys(*grid.roots_of_one(setting))[0][0]
+        keys = jnp.stack([one, one])
+        state = train.start(spec, knobs, keys)
+        turned = models.rotated(jax.tree.map(lambda leaf: leaf[1], state.params), R)
+        begun = jax.tree.map(lambda leaf, other: leaf.at[1].set(other), state.params, turned)
+        W = _course(spec, knobs, keys, state._replace(params=begun))
+        plain, other = W[:, 0], W[:, 1]
+        off = np.linalg.norm(other - plain @ np.asarray(R, np.float64).T, axis=(1, 2))
+        return np.asarray(off / np.linalg.norm(plain, axis=(1, 2)))
+
+
+def _course(spec: Any, knobs: Any, keys: jax.Array, state: State) -> np.ndarray:
+    """W of both models before some steps and after the last, [S + 1, 2, n, m]."""
+    kept_steps = log_spaced(spec.steps, MOMENTS)
+    steps = np.arange(spec.steps, dtype=np.int32)
+    row = np.searchsorted(kept_steps, steps)
+    padded = np.append(kept_steps, -1)
+    slots = np.where(padded[row] == steps, row, len(kept_steps)).astype(np.int32)
+    rows = len(kept_steps) + 1
+    kept = jax.tree.map(lambda leaf: jnp.zeros((rows, *leaf.shape), leaf.dtype), state.params)
+    segment = train.compiled(train.advance, (spec,), steps, slots, knobs, keys, state, kept)
+    before = np.asarray(segment.snapshots["W"], np.float64)[:-1]
+    return np.concatenate([before, np.asarray(segment.state.params["W"], np.float64)[None]])
