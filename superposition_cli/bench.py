@@ -89,6 +89,8 @@ def spec_of(workload: Workload, steps: int) -> Spec:
         zero_based=True,
         objective="sampled",
         order=2,
+        sparse_hidden=False,
+        attacked=False,
         loss_reduction="sum_features",
         optimizer="adamw",
         schedule="constant",
@@ -160,6 +162,8 @@ def _chunk(workload: Workload, spec: Spec, pick: np.ndarray) -> _Chunk:
         epsilon=constant(1e-8),
         init_instances=constant(1),
         init_scale=constant(1),
+        hidden_l1=constant(0),
+        adversarial_norm=constant(0),
     )
     words = np.stack([pick, pick], 1).astype(np.uint32)
     keys, _ = train.model_keys(words[:, 0] * 0, words, np.zeros(len(pick), bool), words[:, 0])

@@ -20,7 +20,11 @@ from superposition_cli.config import Experiment, Setting, setting_words
 from superposition_cli.errors import InvalidInput
 from superposition_cli.spec import Knobs, Spec
 
-TRACED = frozenset({*Knobs._fields, "seed", "sparsity", "draws"}) - {"low"}
+TRACED = frozenset({*Knobs._fields, "seed", "sparsity", "draws"}) - {
+    "low",
+    "hidden_l1",
+    "adversarial_norm",
+}
 MAX_MODELS = 10_000_000
 MAX_GROUPS = 2_000
 CHECKED_CELLS = 5_000  # grids up to here have every combination checked when planned
@@ -230,6 +234,8 @@ def spec_of(setting: Setting) -> Spec:
         zero_based=data.low == 0,
         objective=train.objective,
         order=train.order,
+        sparse_hidden=train.hidden_l1 > 0,
+        attacked=train.adversarial_norm > 0,
         loss_reduction=train.loss_reduction,
         optimizer=train.optimizer,
         schedule=train.schedule,
@@ -260,6 +266,8 @@ def knobs_of(members: Members, dtype: str) -> Knobs:
         epsilon=column(lambda one: one.train.epsilon),
         init_instances=column(lambda one: one.train.init_instances or 1),
         init_scale=column(lambda one: one.train.init_scale),
+        hidden_l1=column(lambda one: one.train.hidden_l1),
+        adversarial_norm=column(lambda one: one.train.adversarial_norm),
     )
 
 

@@ -15,6 +15,7 @@ An objective is called with the number t of the step and a key of that step's ow
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -45,9 +46,34 @@ def _weighed(spec: Spec, knobs: Knobs, x: Array, y: Array) -> Array:
 
 
 def sampled(spec: Spec, knobs: Knobs, key: Array, t: Array, params: Params) -> Array:
-    """Return the loss on a fresh batch of `spec.batch_size` inputs; the key is consumed."""
+    """Return the loss on a fresh batch of `spec.batch_size` inputs; the key is consumed.
+
+    On request inputs are attacked (`pushed`), the answers being those to the clean ones, and
+    hidden_l1 E‖h‖₁ is added, h the hidden activation.
+    """
     x = data.SAMPLERS[spec.data].draw(spec, knobs, key, spec.batch_size)
-    return batch_loss(spec, knobs, params, x)
+    model = models.MODELS[spec.model]
+    seen = pushed(spec, knobs, params, x) if spec.attacked else x
+    loss = answer_loss(spec, knobs, x, model.apply(params, seen))
+    if spec.sparse_hidden:
+        loss += knobs.hidden_l1 * jnp.sum(jnp.abs(model.hidden(params, seen))) / x.shape[1]
+    return loss
+
+
+def pushed(spec: Spec, knobs: Knobs, params: Params, x: Array) -> Array:
+    """Return inputs moved uphill along the gradient of their own loss: x [n, B] -> [n, B].
+
+    By adversarial_norm times the length of each input. An input whose loss is level stays.
+    The push itself is taken as given: nothing is differentiated through it.
+    """
+
+    def cost(seen: Array) -> Array:
+        return jnp.sum(_weighed(spec, knobs, x, models.MODELS[spec.model].apply(params, seen)))
+
+    uphill = jax.lax.stop_gradient(jax.grad(cost)(x))
+    steepness = jnp.linalg.norm(uphill, axis=0)
+    reach = knobs.adversarial_norm * jnp.linalg.norm(x, axis=0)
+    return x + uphill * jnp.where(steepness > 0, reach / jnp.where(steepness > 0, steepness, 1), 0)
 
 
 def population(spec: Spec, knobs: Knobs, key: Array, t: Array, params: Params) -> Array:

@@ -108,6 +108,8 @@ class TrainSettings(Strict):
     init: Literal["xavier_normal", "notebook_stacked", "kaiming_uniform"] = "xavier_normal"
     init_instances: Annotated[int, Field(ge=1, le=10**8)] | None = None
     init_scale: Positive = 1.0
+    hidden_l1: NotNegative = 0.0
+    adversarial_norm: NotNegative = 0.0
     loss_reduction: Literal["sum_features", "mean_features"] = "sum_features"
     eval_samples: Annotated[int, Field(ge=1, le=2**24)] = 131_072
     dtype: Literal["float32", "float64"] = "float32"
@@ -213,8 +215,16 @@ def _objective_misfits(setting: Setting) -> Iterator[Complaint]:
             yield Complaint(place, f"{why}, more than {100 * MAX_LEFT_OUT:g} %: use sampled")
     if train.optimizer == "lbfgs" and train.objective == "sampled":
         yield Complaint(("train", "optimizer"), "lbfgs needs an objective without sampling noise")
+    yield from _only_sampled(train)
     if train.objective == "packing":
         yield from _packing_misfits(setting)
+
+
+def _only_sampled(train: TrainSettings) -> Iterator[Complaint]:
+    """Complain about what changes a sampled objective, beside another."""
+    for name in ("hidden_l1", "adversarial_norm"):
+        if getattr(train, name) and train.objective != "sampled":
+            yield Complaint(("train", name), "is for the objective sampled only")
 
 
 def _packing_misfits(setting: Setting) -> Iterator[Complaint]:

@@ -33,6 +33,8 @@ class Spec:
     zero_based: bool  # magnitudes begin at 0, so that closed forms apply
     objective: str
     order: int  # of the exact_sparse objective: most features active at once
+    sparse_hidden: bool  # hidden_l1 is above 0
+    attacked: bool  # adversarial_norm is above 0
     loss_reduction: str
     optimizer: str
     schedule: str
@@ -58,6 +60,8 @@ class Knobs(NamedTuple):
     epsilon: Array  # [], added to the root of the second moment
     init_instances: Array  # [], stacked models whose joint initialisation is imitated
     init_scale: Array  # [], factor on the standard deviation that weights begin with
+    hidden_l1: Array  # [], price of the mean sum of |h| in what is descended
+    adversarial_norm: Array  # [], length of the push on training inputs, by that of the input
 
 
 class State(NamedTuple):

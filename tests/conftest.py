@@ -23,6 +23,8 @@ SPEC = Spec(
     zero_based=True,
     objective="sampled",
     order=2,
+    sparse_hidden=False,
+    attacked=False,
     loss_reduction="sum_features",
     optimizer="adamw",
     schedule="constant",
@@ -45,6 +47,8 @@ KNOBS = {
     "epsilon": 1e-8,
     "init_instances": 1.0,
     "init_scale": 1.0,
+    "hidden_l1": 0.0,
+    "adversarial_norm": 0.0,
 }
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from conftest import make_keys, make_knobs, make_spec, stack
 
-from superposition_cli import data, models, objectives, theory, train
+from superposition_cli import data, models, objectives, rng, theory, train
 from superposition_cli.spec import State
 
 MATRIX = [(model, target) for model in models.MODELS for target in data.TARGETS]
@@ -103,3 +103,45 @@ def test_null_loss_is_the_linear_loss_of_a_constant(sampler):
         np.zeros((5, 2), np.float32), mean, knobs.importance, mean, covariance
     )
     assert float(objectives.null_loss(spec, knobs)) == pytest.approx(float(constant), rel=1e-5)
+
+
+def drawn_with(**changes):
+    """A spec, knobs, parameters and the batch that `sampled` draws from one key."""
+    spec = make_spec(**{name: True for name in changes if name in ("sparse_hidden", "attacked")})
+    numbers = {name: value for name, value in changes.items() if not isinstance(value, bool)}
+    knobs = make_knobs(**numbers)
+    generator = np.random.default_rng(2)
+    W = generator.normal(size=(5, 2)).astype(np.float32)
+    params = {"W": W, "b": np.float32([0.1, -0.1, 0.0, 0.2, -0.2])}
+    key = rng.key(7)
+    x = data.SAMPLERS[spec.data].draw(spec, knobs, key, spec.batch_size)
+    return spec, knobs, params, key, np.asarray(x, np.float64)
+
+
+def loss_of(knobs, params, x, seen):
+    W, b = params["W"].astype(np.float64), params["b"].astype(np.float64)
+    answer = np.maximum(W @ (W.T @ seen) + b[:, None], 0)
+    return (np.asarray(knobs.importance)[:, None] * (x - answer) ** 2).sum(0)
+
+
+def test_a_price_on_the_hidden_activation_is_added():
+    spec, knobs, params, key, x = drawn_with(sparse_hidden=True, hidden_l1=0.3)
+    hidden = params["W"].T.astype(np.float64) @ x
+    expected = loss_of(knobs, params, x, x).mean() + 0.3 * np.abs(hidden).sum(0).mean()
+    found = objectives.sampled(spec, knobs, key, 0, params)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_attacked_inputs_are_pushed_uphill_by_a_share_of_their_length():
+    spec, knobs, params, key, x = drawn_with(attacked=True, adversarial_norm=0.01)
+    seen = np.asarray(objectives.pushed(spec, knobs, params, x.astype(np.float32)), np.float64)
+    W, b = params["W"].astype(np.float64), params["b"].astype(np.float64)
+    z = W @ (W.T @ x) + b[:, None]
+    error = np.asarray(knobs.importance)[:, None] * (x - np.maximum(z, 0)) * (z > 0)
+    uphill = -2 * (W @ W.T) @ error
+    steepness = np.linalg.norm(uphill, axis=0)
+    unit = np.divide(uphill, steepness, out=np.zeros_like(uphill), where=steepness > 0)
+    np.testing.assert_allclose(seen, x + 0.01 * np.linalg.norm(x, axis=0) * unit, atol=1e-6)
+    found = objectives.sampled(spec, knobs, key, 0, params)
+    assert float(found) == pytest.approx(loss_of(knobs, params, x, seen).mean(), rel=1e-4)
+    assert (steepness > 0).mean() > 0.5
