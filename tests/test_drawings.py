@@ -464,3 +464,23 @@ def test_equivariance_shows_the_error_over_the_steps(results):
     for line, error in zip(lines(one.figure.axes[0]), arrays["error"], strict=True):
         np.testing.assert_array_equal(line, np.c_[[1, 10], error])
     assert "1e-07 to 0.5" in one.caption
+
+
+def test_directions_in_space_are_seen_from_one_side(results):
+    W = np.eye(3)[None]
+    arrays = {
+        "W": W,
+        "b": np.zeros((1, 3)),
+        "importance": np.ones((1, 3)),
+        "superposition": np.zeros((1, 3)),
+        "cell": np.array([0]),
+    }
+    row = {"structure": "3 dedicated", "represented": 3}
+    figures = drawn("structure", Finding({"cells": 1}, (row,), arrays), results)
+    tips = np.array([line[-1] for line in lines(figures["directions"].figure.axes[0])[1::2]])
+    # An orthogonal projection: over the three axes the squares add up to 1 in each direction.
+    np.testing.assert_allclose((tips**2).sum(axis=0), [1, 1])
+    assert sorted(np.round(tips[:, 0], 6)) == sorted(
+        np.round([-np.sin(0.610865), np.cos(0.610865), 0], 6)
+    )
+    assert "space" in figures["directions"].caption

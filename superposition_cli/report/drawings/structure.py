@@ -12,24 +12,37 @@ from superposition_cli.report.panels import Panel
 from superposition_cli.report.style import Drawing
 from superposition_cli.results import Results
 
+TURN, LIFT = np.radians(35), np.radians(20)  # from where space is seen
+SIDE = np.array(  # to the right, up, and towards the eye
+    [
+        [-np.sin(TURN), -np.sin(LIFT) * np.cos(TURN), np.cos(LIFT) * np.cos(TURN)],
+        [np.cos(TURN), -np.sin(LIFT) * np.sin(TURN), np.cos(LIFT) * np.sin(TURN)],
+        [0.0, np.cos(LIFT), np.sin(LIFT)],
+    ]
+)
 BLANK, GAP = 0.03, 0.06  # share of the features: beside a Gram matrix, and width of its bias
 
 
 def structure(finding: Finding, results: Results) -> list[Drawing]:
-    """Draw the embeddings of some cells: directions in the plane, W Wᵀ and b, and norms."""
+    """Draw the embeddings of some cells: directions for m of 2 or 3, W Wᵀ and b, and norms."""
     if "W" not in finding.arrays:
         return []
     shown = panels.of_cells(results, finding.arrays["cell"])
     some = panels.some_of(shown, len(finding.rows))
-    planar = finding.arrays["W"].shape[2] == 2
-    drawn = [directions, gram, norms] if planar else [gram, norms]
+    to_see = finding.arrays["W"].shape[2] in (2, 3)
+    drawn = [directions, gram, norms] if to_see else [gram, norms]
     made = [draw(finding, shown) for draw in drawn]
     return [one._replace(caption=one.caption + some) for one in made]
 
 
 def directions(finding: Finding, shown: list[Panel]) -> Drawing:
-    """Draw each W_i as an arrow in the plane, importance as its colour."""
+    """Draw each W_i in the plane, or in space seen from one side, importance as its colour."""
     W, importance = finding.arrays["W"], finding.arrays["importance"]
+    dimensions = W.shape[2]
+    depth = np.zeros(W.shape[:2])
+    if dimensions == 3:
+        seen = W @ SIDE
+        W, depth = seen[..., :2], seen[..., 2]
     figure, axes = panels.sheet(shown)
     reach = 1.15 * max(1.0, float(np.linalg.norm(W[[p.at for p in shown]], axis=2).max()))
     scale = ScalarMappable(Normalize(importance.min(), importance.max()), "viridis_r")
@@ -37,17 +50,19 @@ def directions(finding: Finding, shown: list[Panel]) -> Drawing:
     turn = np.linspace(0, 2 * np.pi, 181)
     for panel, own in zip(shown, axes, strict=True):
         own.plot(np.cos(turn), np.sin(turn), color=style.FAINT, linewidth=0.8, zorder=0)
-        for (x, y), weight in zip(W[panel.at], importance[panel.at], strict=True):
+        for i in np.argsort(depth[panel.at], kind="stable"):  # what is near covers what is far
+            (x, y), weight = W[panel.at, i], importance[panel.at, i]
             colour = style.BLUE if equal else scale.to_rgba(weight)
             own.plot([0, x], [0, y], color=colour)
-            own.plot([x], [y], "o", color=colour, markersize=5)
+            own.plot([x], [y], "o", color=colour, markersize=5 + 2 * depth[panel.at, i])
         own.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
         panels.bare(own)
     if not equal:
         figure.colorbar(scale, ax=axes, label="importance", shrink=0.8, aspect=25)
     words = [f"{panel.title}: {finding.rows[panel.at]['structure']}" for panel in shown]
+    where = "the plane" if dimensions == 2 else "space, larger dots nearer"
     caption = (
-        "Feature vectors W_i in the plane; the circle has length 1. "
+        f"Feature vectors W_i in {where}; the circle has length 1. "
         f"From the first to the last cell: {words[0]}; {words[-1]}."
     )
     return Drawing("directions", caption, figure)
