@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from superposition_cli import data, metrics, models, packing
+from superposition_cli import data, metrics, models
 from superposition_cli.objectives import (
     affordable,
     batch_loss,
@@ -17,6 +17,7 @@ from superposition_cli.objectives import (
     null_loss,
 )
 from superposition_cli.spec import Knobs, Params, Spec
+from superposition_cli.theory import packing
 
 MOST_NODES = 65_536  # of the quadrature that judges a model
 

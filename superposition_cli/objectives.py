@@ -20,8 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from superposition_cli import data, expansion, models, packing, patterns, theory
+from superposition_cli import data, models, patterns
 from superposition_cli.spec import Knobs, Params, Spec
+from superposition_cli.theory import expansion, linear, packing
 
 Objective = Callable[[Spec, Knobs, Array, Array, Params], Array]
 
@@ -91,7 +92,7 @@ def expected_loss(spec: Spec, knobs: Knobs, params: Params, finer: int = 0) -> A
     """
     if is_linear(spec):
         mean, covariance = data.moments(spec, knobs)
-        return theory.linear_loss(params["W"], params["b"], knobs.importance, mean, covariance)
+        return linear.linear_loss(params["W"], params["b"], knobs.importance, mean, covariance)
     chance = patterns.probability(spec, knobs)
     rest = _quadrature(spec, knobs, params, chance, finer)
     return _few_active(spec, knobs, params, chance) + rest if _has_closed_forms(spec) else rest
@@ -174,8 +175,8 @@ def null_loss(spec: Spec, knobs: Knobs) -> Array:
     """
     if spec.objective == "packing":
         n, m = jnp.asarray(spec.n_features, knobs.importance.dtype), spec.n_hidden
-        return theory.welch_bound(n, m) ** 2
-    return theory.null_loss(knobs.importance, jnp.diagonal(data.moments(spec, knobs).covariance))
+        return linear.welch_bound(n, m) ** 2
+    return linear.null_loss(knobs.importance, jnp.diagonal(data.moments(spec, knobs).covariance))
 
 
 OBJECTIVES: dict[str, Objective] = {

@@ -11,7 +11,7 @@ import superposition_cli
 from superposition_cli.analyses import phase as module
 from superposition_cli.cli import app
 from superposition_cli.errors import InvalidInput
-from superposition_cli.phases import Fate
+from superposition_cli.theory.phases import Fate
 
 CODES = [int(Fate.IGNORED), int(Fate.SUPERPOSED), int(Fate.DEDICATED)]
 P, R = np.array([0.1, 0.3, 0.6, 0.9]), np.array([0.1, 0.5, 1.0, 2.0])

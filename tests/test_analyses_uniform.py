@@ -9,7 +9,7 @@ from helpers import Planned, commanded
 
 from superposition_cli.analyses import uniform as module
 from superposition_cli.errors import InvalidInput
-from superposition_cli.phases import UNIFORM_POLYTOPES, benefit_per_dimension
+from superposition_cli.theory.phases import UNIFORM_POLYTOPES, benefit_per_dimension
 
 PENTAGON = np.stack([np.array([np.cos(t), np.sin(t)]) for t in 2 * np.pi * np.arange(5) / 5])
 DIGON = np.array([[1.0], [-1.0]])

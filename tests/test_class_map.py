@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from superposition_cli import class_map
-from superposition_cli.phases import Fate
+from superposition_cli.theory.phases import Fate
 
 CODES = [int(Fate.IGNORED), int(Fate.SUPERPOSED), int(Fate.DEDICATED)]
 P = np.array([0.1, 0.3, 0.6, 0.9])

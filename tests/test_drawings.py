@@ -1,5 +1,6 @@
 """Figures show the arrays of findings, and the same finding gives the same bytes."""
 
+import helpers
 import numpy as np
 import pytest
 
@@ -9,7 +10,6 @@ from superposition_cli.report import style
 from superposition_cli.report.drawings import DRAWINGS
 from superposition_cli.results import Results
 from superposition_cli.verify import analyze
-from tests import helpers
 
 WITHOUT: set[str] = set()  # still to be drawn
 

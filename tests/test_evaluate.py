@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from conftest import crossed, make_keys, make_knobs, make_spec, stack
 
-from superposition_cli import data, evaluate, metrics, models, objectives, theory, train
+from superposition_cli import data, evaluate, metrics, models, objectives, train
+from superposition_cli.theory import linear
 
 PAIRS = list(crossed(models.MODELS, data.SAMPLERS))
 MATRIX = list(crossed(models.MODELS, data.SAMPLERS, data.TARGETS))
@@ -54,7 +55,7 @@ def standard_error(spec, knobs, params, samples):
 def linear_loss(spec, knobs, params):
     """The exact loss of a linear model with these parameters."""
     mean, covariance = data.moments(spec, knobs)
-    return theory.linear_loss(params["W"], params["b"], knobs.importance, mean, covariance)
+    return linear.linear_loss(params["W"], params["b"], knobs.importance, mean, covariance)
 
 
 def evaluated(spec, knobs, key, params):

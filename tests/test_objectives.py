@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from conftest import make_keys, make_knobs, make_spec, stack
 
-from superposition_cli import data, models, objectives, rng, theory, train
+from superposition_cli import data, models, objectives, rng, train
 from superposition_cli.spec import State
+from superposition_cli.theory import linear
 
 MATRIX = [(model, target) for model in models.MODELS for target in data.TARGETS]
 
@@ -99,7 +100,7 @@ def test_null_loss_by_hand():
 def test_null_loss_is_the_linear_loss_of_a_constant(sampler):
     spec, knobs = make_spec(data=sampler), make_knobs()
     mean, covariance = data.moments(spec, knobs)
-    constant = theory.linear_loss(
+    constant = linear.linear_loss(
         np.zeros((5, 2), np.float32), mean, knobs.importance, mean, covariance
     )
     assert float(objectives.null_loss(spec, knobs)) == pytest.approx(float(constant), rel=1e-5)

@@ -5,11 +5,11 @@ import re
 import shutil
 import subprocess
 
+import helpers
 import pytest
 
 from superposition_cli.report import content, page
 from superposition_cli.results import Results
-from tests import helpers
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium here")

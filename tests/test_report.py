@@ -7,6 +7,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 
+import helpers
 import numpy as np
 import pytest
 from rich.console import Console
@@ -15,7 +16,6 @@ from superposition_cli import fsio
 from superposition_cli.errors import InvalidInput
 from superposition_cli.report import compare, content, page, picker, summary, write
 from superposition_cli.results import Results
-from tests import helpers
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e|`x`**"
 CLAIMS = f"""\

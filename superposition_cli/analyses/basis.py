@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli import metrics, rng, rotations, theory
+from superposition_cli import metrics, rng, rotations
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding
 from superposition_cli.results import Results
 from superposition_cli.settings import Setting
+from superposition_cli.theory import linear
 
 ROTATIONS = 64
 STREAM = 0x62617369  # what the seed's key is folded with; restarts never count so far
@@ -88,9 +89,9 @@ def _kurtosis(setting: Setting) -> Any:
     if data.kind != "uniform":
         return lambda W: jnp.full(W.shape[1], jnp.nan)
     p = jnp.asarray(setting.feature_probability(), jnp.float64)
-    variance = theory.uniform_variance(p, data.low, data.high)
-    cumulant = theory.fourth_cumulant(p, data.low, data.high)
-    return lambda W: theory.hidden_kurtosis(W, variance, cumulant)
+    variance = linear.uniform_variance(p, data.low, data.high)
+    cumulant = linear.fourth_cumulant(p, data.low, data.high)
+    return lambda W: linear.hidden_kurtosis(W, variance, cumulant)
 
 
 def row(found: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -13,12 +13,12 @@ import numpy as np
 
 from superposition_cli import metrics
 from superposition_cli.errors import InvalidInput
-from superposition_cli.expansion import feature_losses
 from superposition_cli.findings import Finding
 from superposition_cli.fsio import Arrays
 from superposition_cli.results import Results
 from superposition_cli.settings import Setting
-from superposition_cli.theory import uniform_variance
+from superposition_cli.theory.expansion import feature_losses
+from superposition_cli.theory.linear import uniform_variance
 
 EDGE = 0.05  # a capacity within this of 1 or 0 is full or none
 

@@ -11,13 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli import metrics, theory
+from superposition_cli import metrics
 from superposition_cli.errors import InvalidInput
-from superposition_cli.expansion import LossTerms, loss_decomposition
 from superposition_cli.findings import Finding, Row
 from superposition_cli.results import Results
 from superposition_cli.settings import Setting
-from superposition_cli.theory import LinearLossTerms
+from superposition_cli.theory import linear
+from superposition_cli.theory.expansion import LossTerms, loss_decomposition
+from superposition_cli.theory.linear import LinearLossTerms
 
 TERMS = ("benefit_deficit", "interference", "bias", "silence", "pairs", "remainder")
 KINDS = ("linear", "relu_output")
@@ -40,14 +41,14 @@ class Split(NamedTuple):
 def decomposition(results: Results) -> Finding:
     """Return the terms of the loss of each cell's selected model, at its end and on its way.
 
-    Linear models have benefit deficit, interference and bias (`theory.linear_loss_terms`),
+    Linear models have benefit deficit, interference and bias (`linear.linear_loss_terms`),
     ReLU-output models have silence, benefit deficit, interference, pairs and remainder
     (`expansion.loss_decomposition`): the interference there is that of single active
     features, and the last two hold inputs with more. Rows give each as a share of their
     sum, loss_terms (benefit_deficit_share ...). All in float64 from the weights as stored.
 
     loss_gap: |loss_terms / loss - 1|, with the loss of the run, computed another way or
-    sampled. identity_gap: the same over all steps against `theory.linear_loss`.
+    sampled. identity_gap: the same over all steps against `linear.linear_loss`.
     negative_share: the share of Σ_{i≠j} M_ij² from negative M_ij; null without any.
 
     Arrays: terms [cells, S, terms] with terms in the order of `TERMS`, NaN where a model has
@@ -107,14 +108,14 @@ def split(path: Trajectory, setting: Setting) -> Split:
         if setting.model.kind == "relu_output":
             return Split(_columns(_relu_terms(*path, importance, p)), None)
         mean = p * (data.low + data.high) / 2
-        variance = theory.uniform_variance(p, data.low, data.high)
+        variance = linear.uniform_variance(p, data.low, data.high)
         terms = _columns(_linear_terms(*path, importance, mean, variance))
         loss = np.asarray(_linear_loss(*path, importance, mean, jnp.diag(variance)))
     return Split(terms, float(np.max(np.abs(np.nansum(terms, axis=1) / loss - 1))))
 
 
-_linear_terms = jax.jit(jax.vmap(theory.linear_loss_terms, (0, 0, None, None, None)))
-_linear_loss = jax.jit(jax.vmap(theory.linear_loss, (0, 0, None, None, None)))
+_linear_terms = jax.jit(jax.vmap(linear.linear_loss_terms, (0, 0, None, None, None)))
+_linear_loss = jax.jit(jax.vmap(linear.linear_loss, (0, 0, None, None, None)))
 
 
 @jax.jit

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli import packing, theory
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding
 from superposition_cli.results import Results
+from superposition_cli.theory import linear, packing
 
 EPSILONS = (0.1, 0.2, 0.3)
 BINS = 200  # of |cos| in [0, 1], so that every epsilon is an edge
@@ -91,7 +91,7 @@ def of_sample(one: Sample) -> dict[str, Any]:
         "coherence_best": float(one.coherence.min()),
         "coherence_median": float(np.median(one.coherence)),
         "coherence_random": float(packing.median_coherence(one.vectors, one.dimensions)),
-        "welch_bound": float(theory.welch_bound(float(one.vectors), float(one.dimensions))),
+        "welch_bound": float(linear.welch_bound(float(one.vectors), float(one.dimensions))),
         "mean_square_m": one.mean_square * one.dimensions,
     }
     for epsilon in EPSILONS:
@@ -141,5 +141,5 @@ def _arrays(samples: list[Sample]) -> dict[str, np.ndarray]:
         "count": count,
         "dimensions": m,
         "coherence": np.stack([one.coherence for one in samples]),
-        "welch_bound": np.asarray(theory.welch_bound(count.astype(float), m)),
+        "welch_bound": np.asarray(linear.welch_bound(count.astype(float), m)),
     }

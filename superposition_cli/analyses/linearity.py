@@ -16,13 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from superposition_cli import data, grid, metrics, models, rng, theory, train
+from superposition_cli import data, grid, metrics, models, rng, train
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding
 from superposition_cli.fsio import Arrays
 from superposition_cli.results import Results
 from superposition_cli.settings import Setting
 from superposition_cli.spec import Knobs, Params, Spec
+from superposition_cli.theory import linear
 
 SAMPLES, BATCH = 131_072, 8_192  # for each of the three draws; interventions take one batch
 FIT, HELD_OUT, DEALT, STEERED = range(4)  # what a cell's key is folded with for each draw
@@ -138,7 +139,7 @@ def of_activations(setting: Setting, params: Arrays) -> tuple[dict[str, Any], Ar
     found, expected = probe_r2(fit, held_out), np.full(len(covariance), np.nan)
     measured: dict[str, Any] = {"probe_deviation": None, "probe_sum_off": None}
     if spec.model in LINEAR_HIDDEN:
-        expected = theory.linear_probe_r2(params["W"], covariance)
+        expected = linear.linear_probe_r2(params["W"], covariance)
         measured["probe_deviation"] = float(np.abs(found - expected).max())
         measured["probe_sum_off"] = float(abs(found.sum() / expected.sum() - 1))
     norms, specific = np.linalg.norm(params["W"], axis=1), specificity(response)
@@ -172,7 +173,7 @@ def probe_r2(fit: Moments, held_out: Moments) -> np.ndarray:
 
     NaN for a feature that does not vary.
     """
-    slope = np.linalg.pinv(fit.hidden, theory.FAINT, hermitian=True) @ fit.crossed
+    slope = np.linalg.pinv(fit.hidden, linear.FAINT, hermitian=True) @ fit.crossed
     shift = held_out.x - fit.x - slope.T @ (held_out.h - fit.h)
     explained = 2 * slope * held_out.crossed - slope * (held_out.hidden @ slope)
     error = held_out.variance - explained.sum(axis=0) + shift**2
@@ -187,7 +188,7 @@ def read_out_ratio(setting: Setting, loss: float, r2: np.ndarray) -> float | Non
         variance = np.diagonal(data.moments(grid.spec_of(setting), knobs).covariance)
     parts = np.asarray(knobs.importance) * variance
     left = float(np.sum(parts * (1 - r2)))
-    return loss / left if left > theory.FAINT * float(np.sum(parts)) else None
+    return loss / left if left > linear.FAINT * float(np.sum(parts)) else None
 
 
 def specificity(response: np.ndarray) -> np.ndarray:

@@ -15,15 +15,15 @@ from superposition_cli import optimum
 from superposition_cli.class_map import WORDS, boundary, classify, last_feature, slope_jump
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding, Row
-from superposition_cli.phases import (
+from superposition_cli.results import Results
+from superposition_cli.tables import aggregate, select
+from superposition_cli.theory.phases import (
     Fate,
     last_feature_fate,
     phase_boundary,
     three_feature_losses,
     two_feature_losses,
 )
-from superposition_cli.results import Results
-from superposition_cli.tables import aggregate, select
 
 SHAPES = ((2, 1), (3, 2))
 PROBABILITY, IMPORTANCE = "data.feature_probability", "data.importance.last"

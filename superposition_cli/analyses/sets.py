@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from superposition_cli import correlation, data, geometry, grid, theory
+from superposition_cli import data, geometry, grid
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding, Row
 from superposition_cli.objectives import expected_loss, has_expected_loss
 from superposition_cli.results import Results
 from superposition_cli.settings import Setting
 from superposition_cli.spec import Knobs, Params, Spec
+from superposition_cli.theory import correlation, linear
 
 PROBABILITY = "data.feature_probability"
 KINDS = ("correlated", "anticorrelated")
@@ -182,7 +183,7 @@ def closed_forms(setting: Setting) -> ClosedForms:
         pair = float(correlation.digon_loss(p * p if tied else 0.0))
         alone = float(np.sum(np.asarray(correlation.collapsed_loss(p, np.array(sizes)))))
     return ClosedForms(
-        theory.linear_optimum(knobs.importance, covariance, m),
+        linear.linear_optimum(knobs.importance, covariance, m),
         n / 2 * pair if n <= 2 * m and _pairs_up(sizes, across=tied) else None,
         alone if tied and len(sizes) <= m else None,
     )

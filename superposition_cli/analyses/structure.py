@@ -5,17 +5,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from superposition_cli import data, geometry, grid, metrics, theory
+from superposition_cli import data, geometry, grid, metrics
 from superposition_cli.findings import Finding
 from superposition_cli.fsio import Arrays
 from superposition_cli.results import Results
+from superposition_cli.theory import linear
 
 
 def structure(results: Results) -> Finding:
     """Return per cell the polytopes of the embedding, its gaps, and loss / linear optimum.
 
     linear_ratio is the loss by that of the best linear model of the same data, by closed
-    form (Eckart and Young; see `theory.linear_optimum`); null where that has none. Gaps are
+    form (Eckart and Young; see `linear.linear_optimum`); null where that has none. Gaps are
     angles in degrees between neighbouring represented features, for two hidden dimensions.
     Cells without a selected model (all diverged, or a rule that averages) are left out.
 
@@ -69,6 +70,6 @@ def _linear_ratio(results: Results, cell: int, loss: float) -> float | None:
         knobs = grid.knobs_of_one(setting, "float64")
         covariance = np.asarray(data.moments(grid.spec_of(setting), knobs).covariance)
     try:
-        return loss / theory.linear_optimum(knobs.importance, covariance, setting.model.n_hidden)
+        return loss / linear.linear_optimum(knobs.importance, covariance, setting.model.n_hidden)
     except (ValueError, ZeroDivisionError):
         return None

@@ -7,7 +7,7 @@ interference, which costs more and is rarely needed when n p << 1.
 
 Pure functions of one model, W [n, m], b, importance, p [n], in the dtype given; `jax.jit`,
 `jax.vmap` and `jax.grad` apply. Losses are in units of importance times x². The linear
-model's terms are `theory.linear_loss_terms`.
+model's terms are `linear.linear_loss_terms`.
 Source: Elhage et al. 2022 (the expansion); the integrals are in `closed_forms`.
 """
 
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from superposition_cli.closed_forms import (
+from superposition_cli.theory.closed_forms import (
     own_error,
     own_error_of_two,
     rectified_square,

@@ -19,9 +19,9 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from superposition_cli.closed_forms import own_error, rectified_square
-from superposition_cli.expansion import interference_law
-from superposition_cli.theory import uniform_variance
+from superposition_cli.theory.closed_forms import own_error, rectified_square
+from superposition_cli.theory.expansion import interference_law
+from superposition_cli.theory.linear import uniform_variance
 
 
 class Fate(IntEnum):

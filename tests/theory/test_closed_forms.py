@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from superposition_cli.closed_forms import (
+from superposition_cli.theory.closed_forms import (
     own_error,
     own_error_of_two,
     rectified_moment,

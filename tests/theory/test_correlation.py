@@ -5,8 +5,9 @@ import jax
 import numpy as np
 import pytest
 
-from superposition_cli import correlation, data, grid, theory
-from superposition_cli.phases import two_feature_losses
+from superposition_cli import data, grid
+from superposition_cli.theory import correlation, linear
+from superposition_cli.theory.phases import two_feature_losses
 
 SAMPLES = 400_000
 PAIRS = """\
@@ -60,7 +61,7 @@ def test_collapsed_sets_are_the_best_linear_model(n_hidden):
     with jax.enable_x64(True):
         knobs = grid.knobs_of_one(setting, "float64")
         moments = data.moments(grid.spec_of(setting), knobs)
-        best = theory.linear_optimum(np.ones(6), moments.covariance, n_hidden)
+        best = linear.linear_optimum(np.ones(6), moments.covariance, n_hidden)
         kept = 3 * float(correlation.collapsed_loss(p, 2))
     assert best == pytest.approx(kept + (3 - n_hidden) * (variance + covariance), rel=1e-12)
 

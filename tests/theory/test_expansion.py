@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from superposition_cli.expansion import (
+from superposition_cli.theory.expansion import (
     activity_tail,
     exact_loss,
     expansion,
@@ -23,7 +23,7 @@ from superposition_cli.expansion import (
     single_deficits,
     single_interference,
 )
-from superposition_cli.phases import two_feature_losses
+from superposition_cli.theory.phases import two_feature_losses
 
 terms_of = jax.jit(loss_decomposition)
 exact = jax.jit(exact_loss)

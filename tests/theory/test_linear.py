@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from superposition_cli.theory import (
+from superposition_cli.theory.linear import (
     linear_loss,
     linear_loss_terms,
     linear_optimum,

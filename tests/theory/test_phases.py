@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from superposition_cli.expansion import exact_loss, one_hot_loss
-from superposition_cli.phases import (
+from superposition_cli.theory.expansion import exact_loss, one_hot_loss
+from superposition_cli.theory.linear import uniform_variance
+from superposition_cli.theory.phases import (
     UNIFORM_POLYTOPES,
     Fate,
     Polytope,
@@ -23,7 +24,6 @@ from superposition_cli.phases import (
     three_feature_losses,
     two_feature_losses,
 )
-from superposition_cli.theory import uniform_variance
 
 
 @pytest.fixture

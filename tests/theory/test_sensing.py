@@ -9,9 +9,10 @@ import pytest
 from helpers import Planned, commanded
 from scipy.optimize import linprog, minimize
 
-from superposition_cli import decoders, rng, sensing
+from superposition_cli import decoders, rng
 from superposition_cli.analyses import decoding, recovery
 from superposition_cli.errors import InvalidInput
+from superposition_cli.theory import sensing
 
 PHI = """\
 name: tiny_phi

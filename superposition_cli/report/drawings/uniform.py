@@ -9,10 +9,10 @@ from matplotlib.colors import to_rgba
 
 from superposition_cli import geometry
 from superposition_cli.findings import Finding
-from superposition_cli.phases import UNIFORM_POLYTOPES
 from superposition_cli.report import style
 from superposition_cli.report.style import Drawing
 from superposition_cli.results import Results
+from superposition_cli.theory.phases import UNIFORM_POLYTOPES
 
 STICKY = (1.0, 3 / 4, 2 / 3, 1 / 2, 2 / 5, 3 / 8, 1 / 3, 1 / 4)
 GRAPHS = 3  # cells whose feature graph is drawn
