@@ -45,7 +45,7 @@ def threefry_rate(seconds: float = 0.2, models: int = 16, n: int = 64, batch: in
     import jax
     import jax.numpy as jnp
 
-    from superposition_cli import rng
+    from superposition_cli.toy import rng
 
     keys = jax.random.split(rng.key(0), models)
     consumers: tuple[Callable, ...] = (

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from superposition_cli import data, models
-from superposition_cli.spec import Knobs, Params, Spec
+from superposition_cli.toy import data, models
+from superposition_cli.toy.spec import Knobs, Params, Spec
 
 LENGTH = 0.1  # of an attack, by the mean length of an input
 SHORTEST = 1e-6  # of a row of M that has a direction

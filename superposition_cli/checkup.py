@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from superposition_cli import devices, fsio, rng, runs
+from superposition_cli import devices, fsio, runs
 from superposition_cli.errors import SpError
+from superposition_cli.toy import rng
 
 SCHEMA_VERSION = 1
 

@@ -6,8 +6,8 @@ importance of the last feature, both ascending. Source: Elhage et al. 2022.
 
 import numpy as np
 
-from superposition_cli.metrics import REPRESENTED_NORM
 from superposition_cli.theory.phases import Fate
+from superposition_cli.toy.metrics import REPRESENTED_NORM
 
 SUPERPOSED_ABOVE = 0.25  # squared interference met by the last feature
 UNDECIDED = -1  # the class of a cell in which every model diverged

@@ -94,7 +94,7 @@ def sweep(
 def _load(name: str, overrides: list[str] | None = None) -> tuple[Any, Path]:
     from superposition_cli import config, shipped
     from superposition_cli.analyses import ANALYSES
-    from superposition_cli.metrics import METRICS
+    from superposition_cli.toy.metrics import METRICS
 
     source = shipped.find(name)
     known: dict[str, Any] = {"metrics": METRICS, "analyses": ANALYSES}

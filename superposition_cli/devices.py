@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import jax
 
-from superposition_cli import objectives, patterns
-from superposition_cli.spec import Spec
+from superposition_cli.toy import objectives, patterns
+from superposition_cli.toy.spec import Spec
 
 CACHE_BYTES = 4 << 20  # working set of a chunk on one core that the caches still serve
 ACCELERATOR_SHARE = 0.5  # of the device memory, for one chunk

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from superposition_cli.metrics import REPRESENTED_NORM
+from superposition_cli.toy.metrics import REPRESENTED_NORM
 
 EDGE_THRESHOLD = 0.1
 IRREGULAR = "irregular"

@@ -18,7 +18,7 @@ import numpy as np
 
 from superposition_cli.config import Experiment, Setting, setting_words
 from superposition_cli.errors import InvalidInput
-from superposition_cli.spec import Knobs, Spec
+from superposition_cli.toy.spec import Knobs, Spec
 
 TRACED = frozenset({*Knobs._fields, "seed", "sparsity", "draws"}) - {
     "low",

@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli import devices, grid, objectives, patterns, train
+from superposition_cli import devices, grid
 from superposition_cli.config import Setting
 from superposition_cli.errors import InvalidInput
-from superposition_cli.spec import Knobs, Params, Spec, State
+from superposition_cli.toy import objectives, patterns, train
+from superposition_cli.toy.spec import Knobs, Params, Spec, State
 
 STARTS = 16
 SEGMENT = 10  # steps between two looks at the losses

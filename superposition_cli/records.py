@@ -8,8 +8,8 @@ from jax import Array
 
 from superposition_cli.fsio import Arrays
 from superposition_cli.history import History
-from superposition_cli.metrics import METRICS
-from superposition_cli.spec import Spec, State
+from superposition_cli.toy.metrics import METRICS
+from superposition_cli.toy.spec import Spec, State
 
 LOSSES = ("loss", "loss_error", "loss_normalised")
 SHARED = ("loss_step", "snapshot_step")  # one for all models, without a model axis

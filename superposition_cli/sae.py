@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from superposition_cli import data
-from superposition_cli.spec import Knobs, Params, Spec
+from superposition_cli.toy import data
+from superposition_cli.toy.spec import Knobs, Params, Spec
 
 MATCHED = 0.9  # cosine above which a latent can be matched with a feature
 REVIVED = 0.2  # length of a new encoder direction

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from superposition_cli import train
-from superposition_cli.spec import Knobs, Spec, State
+from superposition_cli.toy import train
+from superposition_cli.toy.spec import Knobs, Spec, State
 
 SETS = ((0, 3), (1, 4, 2))  # deliberately neither sorted nor of one size
 SPEC = Spec(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from helpers import Planned, commanded
 
-from superposition_cli import evaluate
 from superposition_cli.analyses import computation as module
 from superposition_cli.errors import InvalidInput
+from superposition_cli.toy import evaluate
 
 EYE = np.eye(3)
 EXACT_W, EXACT_U = np.hstack([EYE, -EYE]), np.hstack([EYE, EYE])

@@ -10,9 +10,9 @@ import yaml
 from helpers import BASE, CHUNKS_OF_TWO, TINY, sp, swept, trained
 
 from superposition_cli import cli, shipped, sweep
-from superposition_cli.data import SAMPLERS
-from superposition_cli.models import MODELS
 from superposition_cli.report.listing import LISTS
+from superposition_cli.toy.data import SAMPLERS
+from superposition_cli.toy.models import MODELS
 
 LONG = "x" * 60  # a path component that takes a line over 80 columns
 

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from superposition_cli import config, devices, evaluate, grid, launch, shipped, train
-from superposition_cli.metrics import METRICS
+from superposition_cli import config, devices, grid, launch, shipped
+from superposition_cli.toy import evaluate, train
+from superposition_cli.toy.metrics import METRICS
 
 CONFIGS = shipped.configs()
 EACH = pytest.mark.parametrize("name", CONFIGS)

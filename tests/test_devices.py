@@ -10,7 +10,7 @@ from conftest import make_knobs, make_spec
 
 from superposition_cli import devices
 from superposition_cli.devices import Machine
-from superposition_cli.models import MODELS
+from superposition_cli.toy.models import MODELS
 
 SPECS = [
     make_spec(batch_size=1024, steps=10_000),

@@ -16,10 +16,10 @@ from superposition_cli import axes, bench, config, grid, launch, sweep
 from superposition_cli.engines.local import local
 from superposition_cli.errors import InvalidInput
 from superposition_cli.experiment import Experiment
-from superposition_cli.metrics import METRICS
 from superposition_cli.report import listing, show, write
 from superposition_cli.runs import Run
 from superposition_cli.settings import Setting
+from superposition_cli.toy.metrics import METRICS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -92,7 +92,7 @@ def test_only_static_axes_make_groups(parameters, groups):
 def test_a_field_is_traced_exactly_when_it_is_no_part_of_the_spec():
     """Every setting that can be swept lies in the Spec, the Knobs or the roots, never in two."""
     from superposition_cli.axes import SWEPT
-    from superposition_cli.spec import Spec
+    from superposition_cli.toy.spec import Spec
 
     static = {*Spec.__dataclass_fields__} - {"model", "data"} | {"kind"}
     static -= {"zero_based", "sparse_hidden", "attacked"}  # what is compiled of the next three

@@ -16,11 +16,11 @@ FILE_LINES, FUNCTION_LINES, MEDIAN_LINES = 350, 45, 15
 
 # A module imports from lower floors, or from its own floor without a cycle.
 FLOORS = {
-    0: "spec errors",
-    1: "theory rng data models objectives patterns metrics geometry theory.linear "
-    "theory.closed_forms theory.expansion theory.phases theory.correlation course class_map "
-    "theory.packing attack rotations sae decoders theory.sensing",
-    2: "train evaluate",
+    0: "toy toy.spec errors",
+    1: "theory toy.rng toy.data toy.models toy.objectives toy.patterns toy.metrics geometry "
+    "theory.linear theory.closed_forms theory.expansion theory.phases theory.correlation "
+    "course class_map theory.packing attack rotations sae decoders theory.sensing",
+    2: "toy.train toy.evaluate",
     3: "strict_yaml complaints vectors settings axes experiment hashing config grid shipped fsio "
     "runs devices history tables findings records optimum",
     4: "launch sweep stopping checkup bench results engines engines.local analyses analyses.*",
@@ -31,7 +31,7 @@ FORBIDDEN_CALLS = {"eval", "exec"}
 WRITERS = {"write_text", "write_bytes", "touch", "mkdir", "rename", "unlink", "rmtree"}
 # lax.scan: the one training loop; and what trains nothing: the mean over batches of fresh data,
 # laws of many features built up one feature after the other.
-SCANS = {"train": 1, "evaluate": 1, "theory.expansion": 2}
+SCANS = {"toy.train": 1, "toy.evaluate": 1, "theory.expansion": 2}
 
 
 def name_of(path):

@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli import attack, data, grid, metrics, train
+from superposition_cli import attack, grid
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding
 from superposition_cli.results import Results
 from superposition_cli.settings import Setting
-from superposition_cli.spec import Params
+from superposition_cli.toy import data, metrics, train
+from superposition_cli.toy.spec import Params
 
 SAMPLES = 4096
 CLEAN = ("linear", "relu_output")

@@ -11,12 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli import metrics, rng, rotations
+from superposition_cli import rotations
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding
 from superposition_cli.results import Results
 from superposition_cli.settings import Setting
 from superposition_cli.theory import linear
+from superposition_cli.toy import metrics, rng
 
 ROTATIONS = 64
 STREAM = 0x62617369  # what the seed's key is folded with; restarts never count so far

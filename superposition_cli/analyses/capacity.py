@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli import metrics
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding
 from superposition_cli.fsio import Arrays
@@ -19,6 +18,7 @@ from superposition_cli.results import Results
 from superposition_cli.settings import Setting
 from superposition_cli.theory.expansion import feature_losses
 from superposition_cli.theory.linear import uniform_variance
+from superposition_cli.toy import metrics
 
 EDGE = 0.05  # a capacity within this of 1 or 0 is full or none
 

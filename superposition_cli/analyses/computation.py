@@ -13,12 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli import data, evaluate, grid, metrics, train
+from superposition_cli import grid
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding, Row
 from superposition_cli.fsio import Arrays
 from superposition_cli.results import Results
 from superposition_cli.settings import Setting
+from superposition_cli.toy import data, evaluate, metrics, train
 
 COMPUTED_COST = 0.5  # a feature that costs less, in units of its variance, is computed
 SERVING_GAIN = 0.5  # a neuron serves a feature where its path carries more than this

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli import metrics
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding, Row
 from superposition_cli.results import Results
@@ -19,6 +18,7 @@ from superposition_cli.settings import Setting
 from superposition_cli.theory import linear
 from superposition_cli.theory.expansion import LossTerms, loss_decomposition
 from superposition_cli.theory.linear import LinearLossTerms
+from superposition_cli.toy import metrics
 
 TERMS = ("benefit_deficit", "interference", "bias", "silence", "pairs", "remainder")
 KINDS = ("linear", "relu_output")

@@ -13,13 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli import grid, metrics, sae, train
+from superposition_cli import grid, sae
 from superposition_cli.config import Setting
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding, Row
 from superposition_cli.results import Results
 from superposition_cli.sae import Measured, SaeKnobs, SaeSpec
-from superposition_cli.spec import Knobs, Params, State
+from superposition_cli.toy import metrics, train
+from superposition_cli.toy.spec import Knobs, Params, State
 
 L1 = (0.03, 0.1, 0.2, 0.3)
 WIDTHS = (1, 2)  # latents by features

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli import evaluate, grid, metrics, train
+from superposition_cli import grid
 from superposition_cli.course import (
     NEAR,
     PLATEAUS,
@@ -35,6 +35,7 @@ from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding
 from superposition_cli.results import Results
 from superposition_cli.theory import correlation
+from superposition_cli.toy import evaluate, metrics, train
 
 SAMPLES = 8192  # at most so many judge a snapshot, where its loss has to be sampled
 AT_LEVEL = 0.03  # relative distance of a plateau from the closed form it is at

@@ -11,13 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli import grid, models, rng, rotations, train
+from superposition_cli import grid, rotations
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding
 from superposition_cli.history import log_spaced
 from superposition_cli.results import Results
 from superposition_cli.settings import Setting
-from superposition_cli.spec import State
+from superposition_cli.toy import models, rng, train
+from superposition_cli.toy.spec import State
 
 MOMENTS = 30  # at which the two trainings are compared, beside the end
 STREAM = 0x65717569  # what the seed's key is folded with; restarts never count so far

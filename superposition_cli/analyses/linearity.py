@@ -16,14 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from superposition_cli import data, grid, metrics, models, rng, train
+from superposition_cli import grid
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding
 from superposition_cli.fsio import Arrays
 from superposition_cli.results import Results
 from superposition_cli.settings import Setting
-from superposition_cli.spec import Knobs, Params, Spec
 from superposition_cli.theory import linear
+from superposition_cli.toy import data, metrics, models, rng, train
+from superposition_cli.toy.spec import Knobs, Params, Spec
 
 SAMPLES, BATCH = 131_072, 8_192  # for each of the three draws; interventions take one batch
 FIT, HELD_OUT, DEALT, STEERED = range(4)  # what a cell's key is folded with for each draw

@@ -13,8 +13,8 @@ import numpy as np
 from superposition_cli import geometry
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding
-from superposition_cli.metrics import REPRESENTED_NORM
 from superposition_cli.results import Results
+from superposition_cli.toy.metrics import REPRESENTED_NORM
 
 SHAPE = (5, 2)
 BRANCHES = ("pentagon", "digons")

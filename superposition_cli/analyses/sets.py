@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from superposition_cli import data, geometry, grid
+from superposition_cli import geometry, grid
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding, Row
-from superposition_cli.objectives import expected_loss, has_expected_loss
 from superposition_cli.results import Results
 from superposition_cli.settings import Setting
-from superposition_cli.spec import Knobs, Params, Spec
 from superposition_cli.theory import correlation, linear
+from superposition_cli.toy import data
+from superposition_cli.toy.objectives import expected_loss, has_expected_loss
+from superposition_cli.toy.spec import Knobs, Params, Spec
 
 PROBABILITY = "data.feature_probability"
 KINDS = ("correlated", "anticorrelated")

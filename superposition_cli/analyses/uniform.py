@@ -12,11 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli import geometry, metrics
+from superposition_cli import geometry
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding, Row
 from superposition_cli.results import Results
 from superposition_cli.theory.phases import UNIFORM_POLYTOPES, Polytope, benefit_per_dimension
+from superposition_cli.toy import metrics
 
 PROBABILITY = "data.feature_probability"
 STICKY: dict[str, float | tuple[float, ...]] = {

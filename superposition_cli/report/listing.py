@@ -97,10 +97,10 @@ def _sentence(function: Callable) -> str:
 LISTS: dict[str, Callable[[Path], Rows]] = {
     "runs": _runs,
     "configs": _configs,
-    "models": _documented("models", "MODELS", lambda entry: _sentence(entry.apply)),
-    "data": _documented("data", "SAMPLERS", lambda entry: _sentence(entry.draw)),
-    "optimizers": _documented("train", "OPTIMIZERS", _sentence),
-    "schedules": _documented("train", "SCHEDULES", _sentence),
+    "models": _documented("toy.models", "MODELS", lambda entry: _sentence(entry.apply)),
+    "data": _documented("toy.data", "SAMPLERS", lambda entry: _sentence(entry.draw)),
+    "optimizers": _documented("toy.train", "OPTIMIZERS", _sentence),
+    "schedules": _documented("toy.train", "SCHEDULES", _sentence),
     "analyses": _documented("analyses", "ANALYSES", _sentence),
-    "metrics": _documented("metrics", "METRICS", lambda entry: entry.about),
+    "metrics": _documented("toy.metrics", "METRICS", lambda entry: entry.about),
 }

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from conftest import make_keys, make_knobs, make_spec, stack, trained
 
-from superposition_cli import evaluate, objectives
 from superposition_cli.theory import packing
+from superposition_cli.toy import evaluate, objectives
 
 pytestmark = pytest.mark.usefixtures("float64")
 GOLDEN = (1 + 5**0.5) / 2

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from superposition_cli.findings import Finding, Row
-from superposition_cli.metrics import REPRESENTED_NORM
 from superposition_cli.report import labels, style
 from superposition_cli.report.style import Drawing
 from superposition_cli.results import Results
+from superposition_cli.toy.metrics import REPRESENTED_NORM
 
 PROBABILITY = "data.feature_probability"
 ACROSS, MOST = 4, 8  # panels in a row and in all

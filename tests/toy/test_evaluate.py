@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from conftest import crossed, make_keys, make_knobs, make_spec, stack
 
-from superposition_cli import data, evaluate, metrics, models, objectives, train
 from superposition_cli.theory import linear
+from superposition_cli.toy import data, evaluate, metrics, models, objectives, train
 
 PAIRS = list(crossed(models.MODELS, data.SAMPLERS))
 MATRIX = list(crossed(models.MODELS, data.SAMPLERS, data.TARGETS))

@@ -9,7 +9,7 @@ import pytest
 from conftest import make_keys, make_knobs, make_spec, stack
 from scipy import stats
 
-from superposition_cli import models, train
+from superposition_cli.toy import models, train
 
 MANY = 20_000
 

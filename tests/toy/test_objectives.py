@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from conftest import make_keys, make_knobs, make_spec, stack
 
-from superposition_cli import data, models, objectives, rng, train
-from superposition_cli.spec import State
 from superposition_cli.theory import linear
+from superposition_cli.toy import data, models, objectives, rng, train
+from superposition_cli.toy.spec import State
 
 MATRIX = [(model, target) for model in models.MODELS for target in data.TARGETS]
 

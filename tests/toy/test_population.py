@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from conftest import make_knobs, make_spec
 
-from superposition_cli import data, objectives, patterns, rng, train
 from superposition_cli.theory import expansion
+from superposition_cli.toy import data, objectives, patterns, rng, train
 
 SETS = ((0, 3), (1, 2, 4))
 LAWS = {

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from superposition_cli import rng
+from superposition_cli.toy import rng
 
 SEEDS = (0, 1, 42, 2**31, 2**32 - 1)
 SHAPES = ((), (3, 7))

@@ -9,7 +9,7 @@ import pytest
 from conftest import SETS, make_knobs, make_spec
 from scipy import stats
 
-from superposition_cli import data, rng
+from superposition_cli.toy import data, rng
 
 BATCH = 200_000
 LAWS = [(name, marginal) for name in data.SAMPLERS for marginal in ("paper", "arena")]

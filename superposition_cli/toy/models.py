@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from superposition_cli.spec import Knobs, Params, Spec
+from superposition_cli.toy.spec import Knobs, Params, Spec
 
 
 class Init(NamedTuple):

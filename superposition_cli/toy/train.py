@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from superposition_cli import models, rng, sae
-from superposition_cli.objectives import OBJECTIVES
-from superposition_cli.spec import Knobs, Params, Spec, State
+from superposition_cli import sae
+from superposition_cli.toy import models, rng
+from superposition_cli.toy.objectives import OBJECTIVES
+from superposition_cli.toy.spec import Knobs, Params, Spec, State
 
 INIT, DATA, EVALUATION, ANALYSIS = range(4)  # what a model's key is folded with for each use
 NO_RESTART = 2**32 - 1  # stands for the restart index in keys that all restarts share

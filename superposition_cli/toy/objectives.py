@@ -20,9 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from superposition_cli import data, models, patterns
-from superposition_cli.spec import Knobs, Params, Spec
 from superposition_cli.theory import expansion, linear, packing
+from superposition_cli.toy import data, models, patterns
+from superposition_cli.toy.spec import Knobs, Params, Spec
 
 Objective = Callable[[Spec, Knobs, Array, Array, Params], Array]
 

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from superposition_cli.spec import Knobs
 from superposition_cli.theory.linear import welch_bound
+from superposition_cli.toy.spec import Knobs
 
 REPRESENTED_NORM = 0.5  # a feature with a longer vector counts as represented
 ZERO_NORM = 1e-6  # a shorter vector has no direction

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from conftest import advance, crossed, make_keys, make_knobs, make_spec, resume, stack
 
-from superposition_cli import data, models, rng, train
-from superposition_cli.spec import State
+from superposition_cli.toy import data, models, rng, train
+from superposition_cli.toy.spec import State
 
 PAIRS = list(crossed(models.MODELS, data.SAMPLERS))
 STEPS, CROWD = 20, 100

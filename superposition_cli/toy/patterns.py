@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from superposition_cli import data
-from superposition_cli.spec import Knobs, Spec
+from superposition_cli.toy import data
+from superposition_cli.toy.spec import Knobs, Spec
 
 MAX_FEATURES = 6
 NODES_PER_AXIS = (1, 24, 10, 6, 5, 4, 4)  # by the number of active features

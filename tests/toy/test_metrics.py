@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from superposition_cli import metrics
-from superposition_cli.metrics import METRICS
-from superposition_cli.spec import Knobs
+from superposition_cli.toy import metrics
+from superposition_cli.toy.metrics import METRICS
+from superposition_cli.toy.spec import Knobs
 
 
 @pytest.fixture

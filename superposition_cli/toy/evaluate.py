@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from superposition_cli import data, metrics, models
-from superposition_cli.objectives import (
+from superposition_cli.theory import packing
+from superposition_cli.toy import data, metrics, models
+from superposition_cli.toy.objectives import (
     affordable,
     batch_loss,
     errors,
@@ -16,8 +17,7 @@ from superposition_cli.objectives import (
     has_expected_loss,
     null_loss,
 )
-from superposition_cli.spec import Knobs, Params, Spec
-from superposition_cli.theory import packing
+from superposition_cli.toy.spec import Knobs, Params, Spec
 
 MOST_NODES = 65_536  # of the quadrature that judges a model
 

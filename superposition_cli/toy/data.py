@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from superposition_cli import rng
-from superposition_cli.spec import Knobs, Spec
+from superposition_cli.toy import rng
+from superposition_cli.toy.spec import Knobs, Spec
 
 
 class Sampler(NamedTuple):
