@@ -5,8 +5,8 @@ import pytest
 from helpers import Planned, commanded
 
 from superposition_cli.analyses import dynamics as module
-from superposition_cli.course import Plateau
 from superposition_cli.errors import InvalidInput
+from superposition_cli.measures.course import Plateau
 
 STAGES = """\
 name: tiny_stages

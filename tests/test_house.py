@@ -17,9 +17,10 @@ FILE_LINES, FUNCTION_LINES, MEDIAN_LINES = 350, 45, 15
 # A module imports from lower floors, or from its own floor without a cycle.
 FLOORS = {
     0: "toy toy.spec errors",
-    1: "theory toy.rng toy.data toy.models toy.objectives toy.patterns toy.metrics geometry "
-    "theory.linear theory.closed_forms theory.expansion theory.phases theory.correlation "
-    "course class_map theory.packing attack rotations sae decoders theory.sensing",
+    1: "measures theory toy.rng toy.data toy.models toy.objectives toy.patterns toy.metrics "
+    "measures.geometry theory.linear theory.closed_forms theory.expansion theory.phases "
+    "theory.correlation measures.course measures.class_map theory.packing measures.attack "
+    "measures.rotations measures.sae measures.decoders theory.sensing",
     2: "toy.train toy.evaluate",
     3: "strict_yaml complaints vectors settings axes experiment hashing config grid shipped fsio "
     "runs devices history tables findings records optimum",

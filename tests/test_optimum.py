@@ -4,8 +4,9 @@ import helpers
 import numpy as np
 import pytest
 
-from superposition_cli import geometry, optimum
+from superposition_cli import optimum
 from superposition_cli.errors import InvalidInput
+from superposition_cli.measures import geometry
 
 THREE = """\
 name: three

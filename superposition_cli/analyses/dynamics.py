@@ -16,7 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from superposition_cli import grid
-from superposition_cli.course import (
+from superposition_cli.errors import InvalidInput
+from superposition_cli.findings import Finding
+from superposition_cli.measures.course import (
     NEAR,
     PLATEAUS,
     Course,
@@ -31,8 +33,6 @@ from superposition_cli.course import (
     swaps,
     windows,
 )
-from superposition_cli.errors import InvalidInput
-from superposition_cli.findings import Finding
 from superposition_cli.results import Results
 from superposition_cli.theory import correlation
 from superposition_cli.toy import evaluate, metrics, train

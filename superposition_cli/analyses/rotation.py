@@ -13,10 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli import grid, rotations
+from superposition_cli import grid
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding, Row
 from superposition_cli.fsio import Arrays
+from superposition_cli.measures import rotations
 from superposition_cli.results import Results
 from superposition_cli.settings import Setting
 from superposition_cli.toy import data, models, rng

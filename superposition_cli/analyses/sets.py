@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from superposition_cli import geometry, grid
+from superposition_cli import grid
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding, Row
+from superposition_cli.measures import geometry
 from superposition_cli.results import Results
 from superposition_cli.settings import Setting
 from superposition_cli.theory import correlation, linear

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from superposition_cli import sae
+from superposition_cli.measures import sae
 from superposition_cli.toy import models, rng
 from superposition_cli.toy.objectives import OBJECTIVES
 from superposition_cli.toy.spec import Knobs, Params, Spec, State

@@ -9,9 +9,9 @@ import pytest
 from helpers import Planned, commanded
 from scipy.optimize import linprog, minimize
 
-from superposition_cli import decoders
 from superposition_cli.analyses import decoding, recovery
 from superposition_cli.errors import InvalidInput
+from superposition_cli.measures import decoders
 from superposition_cli.theory import sensing
 from superposition_cli.toy import rng
 

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
 
-from superposition_cli import geometry
 from superposition_cli.findings import Finding
+from superposition_cli.measures import geometry
 from superposition_cli.report import style
 from superposition_cli.report.style import Drawing
 from superposition_cli.results import Results

@@ -7,9 +7,9 @@ import pytest
 from conftest import make_knobs, make_spec
 from helpers import Planned, commanded
 
-from superposition_cli import attack
 from superposition_cli.analyses import adversarial as module
 from superposition_cli.errors import InvalidInput
+from superposition_cli.measures import attack
 
 TINY = """\
 name: tiny

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from superposition_cli import class_map
+from superposition_cli.measures import class_map
 from superposition_cli.theory.phases import Fate
 
 CODES = [int(Fate.IGNORED), int(Fate.SUPERPOSED), int(Fate.DEDICATED)]

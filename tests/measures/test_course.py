@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from superposition_cli import course as module
-from superposition_cli.course import Course, Windows
+from superposition_cli.measures import course as module
+from superposition_cli.measures.course import Course, Windows
 
 STEP = np.arange(101)
 

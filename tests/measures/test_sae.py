@@ -9,9 +9,9 @@ import pytest
 from conftest import make_knobs, make_spec
 from helpers import Planned, commanded
 
-from superposition_cli import sae
 from superposition_cli.analyses import dictionary as module
 from superposition_cli.errors import InvalidInput
+from superposition_cli.measures import sae
 from superposition_cli.toy import rng, train
 
 PENTAGON = np.stack([(np.cos(a), np.sin(a)) for a in 2 * np.pi * np.arange(5) / 5])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from superposition_cli.geometry import (
+from superposition_cli.measures.geometry import (
     IRREGULAR,
     angles_2d,
     components,

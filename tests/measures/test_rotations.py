@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from superposition_cli import rotations
+from superposition_cli.measures import rotations
 from superposition_cli.toy import rng
 
 KEY = rng.key(0)

@@ -1,0 +1,1 @@
+"""What is computed of an embedding beyond one number."""
