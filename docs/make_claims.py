@@ -18,8 +18,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from superposition_cli import config, shipped, verify
-from superposition_cli.experiment import Expectation, Experiment
+from superposition_cli import config, verify
+from superposition_cli.config import shipped
+from superposition_cli.config.experiment import Expectation, Experiment
 
 HERE = Path(__file__).parent
 TARGET, OBSERVED, TESTS = HERE / "claims.md", HERE / "claims.json", HERE.parent / "tests"

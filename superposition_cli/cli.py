@@ -92,8 +92,9 @@ def sweep(
 
 
 def _load(name: str, overrides: list[str] | None = None) -> tuple[Any, Path]:
-    from superposition_cli import config, shipped
+    from superposition_cli import config
     from superposition_cli.analyses import ANALYSES
+    from superposition_cli.config import shipped
     from superposition_cli.toy.metrics import METRICS
 
     source = shipped.find(name)
@@ -239,8 +240,8 @@ def verify(
     quiet: given.Quiet = False,
 ) -> None:
     """Hold the claims of configurations or runs against what is observed; 1 if one fails."""
-    from superposition_cli import shipped
     from superposition_cli import verify as claims
+    from superposition_cli.config import shipped
     from superposition_cli.report import terminal
 
     cases = claims.cases(names or shipped.with_claims("fast"), runs_dir, _load)

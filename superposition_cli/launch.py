@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from superposition_cli import config, devices, fsio, grid, strict_yaml
-from superposition_cli.config import Experiment
+from superposition_cli import config, devices, fsio, grid
+from superposition_cli.config import Experiment, strict_yaml
 from superposition_cli.devices import Machine
 from superposition_cli.errors import FolderRefused, OutOfResources
 from superposition_cli.grid import Plan

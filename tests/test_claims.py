@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from superposition_cli import config, shipped
+from superposition_cli import config
 from superposition_cli.cli import app
+from superposition_cli.config import shipped
 
 DOCS = Path(__file__).parents[1] / "docs"
 claims = runpy.run_path(str(DOCS / "make_claims.py"))

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from helpers import CHUNKS_OF_TWO, TINY, opened, sp
 
-from superposition_cli import shipped, sweep
+from superposition_cli import sweep
+from superposition_cli.config import shipped
 from superposition_cli.errors import OutOfResources
 from superposition_cli.runs import Run
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from helpers import BASE, TINY, load, plan, swept
 
-from superposition_cli import grid, hashing
+from superposition_cli import grid
+from superposition_cli.config import hashing
 from superposition_cli.errors import InvalidInput
 
 TWO_AXES = swept("data.feature_probability: [0.5, 0.2, 0.1], seed: [7, 8]")
@@ -91,7 +92,7 @@ def test_only_static_axes_make_groups(parameters, groups):
 
 def test_a_field_is_traced_exactly_when_it_is_no_part_of_the_spec():
     """Every setting that can be swept lies in the Spec, the Knobs or the roots, never in two."""
-    from superposition_cli.axes import SWEPT
+    from superposition_cli.config.axes import SWEPT
     from superposition_cli.toy.spec import Spec
 
     static = {*Spec.__dataclass_fields__} - {"model", "data"} | {"kind"}

@@ -22,8 +22,9 @@ FLOORS = {
     "theory.correlation measures.course measures.class_map theory.packing measures.attack "
     "measures.rotations measures.sae measures.decoders theory.sensing",
     2: "toy.train toy.evaluate",
-    3: "strict_yaml complaints vectors settings axes experiment hashing config grid shipped fsio "
-    "runs devices history tables findings records optimum",
+    3: "config config.strict_yaml config.complaints config.vectors config.settings config.axes "
+    "config.experiment config.hashing config.loading grid config.shipped fsio runs devices "
+    "history tables findings records optimum",
     4: "launch sweep stopping checkup bench results engines engines.local analyses analyses.*",
     5: "verify report report.* report.drawings.*",
     6: "cli options __init__",

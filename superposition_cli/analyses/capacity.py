@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from superposition_cli.config.settings import Setting
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding
 from superposition_cli.fsio import Arrays
 from superposition_cli.results import Results
-from superposition_cli.settings import Setting
 from superposition_cli.theory.expansion import feature_losses
 from superposition_cli.theory.linear import uniform_variance
 from superposition_cli.toy import metrics

@@ -69,7 +69,7 @@ def _about_run(path: Path) -> dict[str, str]:
 
 
 def _configs(_: Path) -> Rows:
-    from superposition_cli import shipped
+    from superposition_cli.config import shipped
 
     listed = []
     for name, path in shipped.configs().items():

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from rich.console import Group, RenderableType
 
 from superposition_cli import launch, results
-from superposition_cli.complaints import hint
+from superposition_cli.config.complaints import hint
 from superposition_cli.errors import InvalidInput
 from superposition_cli.grid import Plan
 from superposition_cli.measures import geometry

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import RenderableType
 
 from superposition_cli import fsio, verify
-from superposition_cli.complaints import hint
+from superposition_cli.config.complaints import hint
 from superposition_cli.errors import InvalidInput
 from superposition_cli.report import compare, content, page, style, summary
 from superposition_cli.report.content import Content

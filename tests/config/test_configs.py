@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from superposition_cli import config, devices, grid, launch, shipped
+from superposition_cli import config, devices, grid, launch
+from superposition_cli.config import shipped
 from superposition_cli.toy import evaluate, train
 from superposition_cli.toy.metrics import METRICS
 
@@ -57,7 +58,7 @@ def test_loading_what_was_resolved_gives_the_same_experiment(name):
 
 
 def written(experiment):
-    from superposition_cli import strict_yaml
+    from superposition_cli.config import strict_yaml
 
     return strict_yaml.dumps(config.resolved(experiment))
 

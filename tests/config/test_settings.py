@@ -3,7 +3,8 @@
 import pytest
 from config_texts import BASE, data, load, problems
 
-from superposition_cli import config, strict_yaml
+from superposition_cli import config
+from superposition_cli.config import strict_yaml
 
 
 def test_defaults():

@@ -7,7 +7,8 @@ import sys
 import pytest
 from config_texts import BASE, EXAMPLE, HEAD, data, load, problems, swept
 
-from superposition_cli import axes, config, strict_yaml, vectors
+from superposition_cli import config
+from superposition_cli.config import axes, loading, strict_yaml, vectors
 from superposition_cli.errors import InvalidInput
 
 
@@ -89,7 +90,7 @@ def test_overrides_cannot_break_a_line(override):
 
 def test_many_problems_are_cut():
     found = problems(BASE + "\n".join(f"nam{i}: 1" for i in range(9000)))
-    assert len(found) == config.MAX_SHOWN + 1
+    assert len(found) == loading.MAX_SHOWN + 1
     assert found[-1] == "f.yaml: and 8,900 more problems"
 
 

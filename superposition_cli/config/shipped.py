@@ -3,16 +3,16 @@
 import difflib
 from pathlib import Path
 
-from superposition_cli import config
+from superposition_cli.config import loading
 from superposition_cli.errors import InvalidInput
 
-_HERE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 
 
 def folder() -> Path:
     """Return the folder of shipped configurations."""
-    installed = _HERE / "configs"
-    return installed if installed.is_dir() else _HERE.parent / "configs"
+    installed = PACKAGE / "configs"
+    return installed if installed.is_dir() else PACKAGE.parent / "configs"
 
 
 def configs() -> dict[str, Path]:
@@ -37,7 +37,7 @@ def find(source: str) -> Path:
 
 def with_claims(cost: str) -> list[str]:
     """Return the names of shipped configurations of a cost that expect something."""
-    loaded = {name: config.load(path) for name, path in configs().items()}
+    loaded = {name: loading.load(path) for name, path in configs().items()}
     return [name for name, one in loaded.items() if one.expect and one.cost == cost]
 
 

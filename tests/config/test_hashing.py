@@ -3,7 +3,8 @@
 import pytest
 from config_texts import BASE, data, load, swept
 
-from superposition_cli import config, shipped
+from superposition_cli import config
+from superposition_cli.config import shipped
 
 
 def test_hash_ignores_what_does_not_train():

@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from superposition_cli.experiment import Experiment
-from superposition_cli.settings import VECTORS, Setting
-from superposition_cli.vectors import complement
+from superposition_cli.config.experiment import Experiment
+from superposition_cli.config.settings import VECTORS, Setting
+from superposition_cli.config.vectors import complement
 
 NOT_IN_KEY = ("steps", "restarts", "select", "snapshots", "eval_samples")
 

@@ -3,8 +3,8 @@
 import pytest
 from config_texts import within
 
-from superposition_cli import strict_yaml
-from superposition_cli.strict_yaml import Problems, dumps, read, value
+from superposition_cli.config import strict_yaml
+from superposition_cli.config.strict_yaml import Problems, dumps, read, value
 
 
 def problems(text):

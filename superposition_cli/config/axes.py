@@ -11,9 +11,15 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from superposition_cli.complaints import Complaint, Strict, hint, refuse
-from superposition_cli.settings import PAIR, VECTORS, Setting
-from superposition_cli.vectors import Positive, complement, geometric_mean, is_entry, with_entry
+from superposition_cli.config.complaints import Complaint, Strict, hint, refuse
+from superposition_cli.config.settings import PAIR, VECTORS, Setting
+from superposition_cli.config.vectors import (
+    Positive,
+    complement,
+    geometric_mean,
+    is_entry,
+    with_entry,
+)
 
 MAX_LENGTH = 10**12
 Count = Annotated[int, Field(ge=1, le=MAX_LENGTH)]

@@ -10,28 +10,25 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from superposition_cli import strict_yaml
-from superposition_cli.axes import Axis, Sweep, Values, address, assign
-from superposition_cli.complaints import Complaint, complaints, dotted, hint, shown, written_place
+from superposition_cli.config import strict_yaml
+from superposition_cli.config.axes import Axis, Values, address, assign
+from superposition_cli.config.complaints import (
+    Complaint,
+    complaints,
+    dotted,
+    hint,
+    shown,
+    written_place,
+)
+from superposition_cli.config.experiment import Experiment
+from superposition_cli.config.settings import (
+    DataSettings,
+    ModelSettings,
+    Setting,
+    misfits,
+    out_of_range,
+)
 from superposition_cli.errors import InvalidInput
-from superposition_cli.experiment import Expectation, Experiment
-from superposition_cli.hashing import hash8, identity, setting_words
-from superposition_cli.settings import DataSettings, ModelSettings, Setting, misfits, out_of_range
-
-__all__ = [
-    "Axis",
-    "Expectation",
-    "Experiment",
-    "Setting",
-    "Sweep",
-    "hash8",
-    "identity",
-    "json_schema",
-    "load",
-    "loads",
-    "resolved",
-    "setting_words",
-]
 
 MAX_SHOWN = 100  # problems in one report
 MAX_TRIED = 10_000  # items of all axes that are tried against the base

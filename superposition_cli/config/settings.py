@@ -10,8 +10,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from superposition_cli.complaints import Complaint, Strict, refuse
-from superposition_cli.vectors import Entries, InverseVariance, Numbers, Vector, complement, resolve
+from superposition_cli.config.complaints import Complaint, Strict, refuse
+from superposition_cli.config.vectors import (
+    Entries,
+    InverseVariance,
+    Numbers,
+    Vector,
+    complement,
+    resolve,
+)
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0)]

@@ -3,7 +3,7 @@
 import pytest
 from config_texts import BASE, EXAMPLE, data, load, problems, swept, within
 
-from superposition_cli import config
+from superposition_cli.config import loading
 from superposition_cli.errors import InvalidInput
 
 
@@ -151,7 +151,7 @@ def test_a_huge_grid_is_counted_not_expanded():
 
 def test_hostile_configurations_end_soon():
     many = ",".join(["-1"] * 18_000)
-    assert len(problems(swept(f"data.importance.last: [{many}]"))) == config.MAX_BAD
+    assert len(problems(swept(f"data.importance.last: [{many}]"))) == loading.MAX_BAD
     wide = data(
         "{sparsity: 0.5, importance: {geometric: 0.9}}", "{n_features: 100000, n_hidden: 2}"
     )

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from superposition_cli.axes import Axis, Sweep, address, assign
-from superposition_cli.complaints import (
+from superposition_cli.config.axes import Axis, Sweep, address, assign
+from superposition_cli.config.complaints import (
     Complaint,
     Strict,
     complaints,
@@ -17,8 +17,8 @@ from superposition_cli.complaints import (
     written_place,
     wrong,
 )
+from superposition_cli.config.settings import NotNegative, Setting
 from superposition_cli.errors import InvalidInput
-from superposition_cli.settings import NotNegative, Setting
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 Words = Annotated[tuple[str, ...], Field(strict=False)]

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from superposition_cli.complaints import Complaint, Strict, hint, refuse
+from superposition_cli.config.complaints import Complaint, Strict, hint, refuse
 
 Positive = Annotated[float, Field(gt=0)]
 Numbers: TypeAlias = tuple[float, ...]
