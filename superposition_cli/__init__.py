@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from superposition_cli.results import Results
+    from superposition_cli.running.results import Results
 
 __all__ = ["__version__", "load"]
 
@@ -20,6 +20,6 @@ def load(run: str | Path) -> "Results":
 
     Raises `FolderRefused` when there is no finished run.
     """
-    from superposition_cli.results import Results
+    from superposition_cli.running.results import Results
 
     return Results(Path(run))

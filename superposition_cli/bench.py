@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli import devices
-from superposition_cli.devices import Machine
 from superposition_cli.errors import InvalidInput
+from superposition_cli.running import devices
+from superposition_cli.running.devices import Machine
 from superposition_cli.toy import train
 from superposition_cli.toy.spec import Knobs, Spec, State
 

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from superposition_cli import devices, fsio, runs
 from superposition_cli.errors import SpError
+from superposition_cli.running import devices, folder, fsio
 from superposition_cli.toy import rng
 
 SCHEMA_VERSION = 1
@@ -26,7 +26,7 @@ def examine(runs_dir: Path) -> dict[str, Any]:
         faults.append(str(problem))
     if not _random_numbers_agree():
         faults.append("the unrolled Threefry does not agree with JAX's own on this device")
-    about = runs.environment()
+    about = folder.environment()
     return {
         "schema_version": SCHEMA_VERSION,
         "python": about["python"],

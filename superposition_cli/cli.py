@@ -50,7 +50,7 @@ def tell(text: str) -> None:
 
 def give_json(content: Any) -> None:
     """Print a result as JSON on stdout."""
-    from superposition_cli.fsio import plain
+    from superposition_cli.running.fsio import plain
 
     sys.stdout.write(json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
 
@@ -113,8 +113,8 @@ def _launch(
     max_models: int,
     quiet: bool,
 ) -> None:
-    from superposition_cli import devices, launch
     from superposition_cli.report import terminal
+    from superposition_cli.running import devices, launch
 
     machine = devices.this_machine()
     if dry_run:
@@ -134,10 +134,10 @@ def _train(
     experiment: Any, source: Path, path: Path, fresh: bool, max_models: int, quiet: bool
 ) -> tuple[int, bool]:
     """Train what is missing; return how many models diverged in all, and if any was missing."""
-    from superposition_cli import devices, launch, sweep
-    from superposition_cli.engines.local import local
     from superposition_cli.report import progress
-    from superposition_cli.stopping import stoppable
+    from superposition_cli.running import devices, launch, sweep
+    from superposition_cli.running.engines.local import local
+    from superposition_cli.running.stopping import stoppable
 
     machine = devices.this_machine()
     run, plan = launch.open_run(experiment, source, path, machine, max_models, fresh)
@@ -167,7 +167,7 @@ def show(
 ) -> None:
     """Show one run: a row per cell, with the values of the selected models."""
     from superposition_cli.report import show as view
-    from superposition_cli.runs import locate
+    from superposition_cli.running.folder import locate
 
     content = view.read(locate(run, runs_dir), None if as_json or as_csv else limit)
     if as_json:
@@ -188,8 +188,8 @@ def analyze(
     """Compute the findings a finished run does not have yet, without training."""
     from superposition_cli import verify as claims
     from superposition_cli.report import terminal
-    from superposition_cli.results import Results
-    from superposition_cli.runs import locate
+    from superposition_cli.running.folder import locate
+    from superposition_cli.running.results import Results
 
     results = Results(locate(run, runs_dir))
     found = claims.analyze(results, claims.wanted(results.plan.experiment), again)

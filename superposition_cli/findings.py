@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from superposition_cli import fsio
 from superposition_cli.errors import InvalidInput
-from superposition_cli.fsio import Arrays
+from superposition_cli.running import fsio
+from superposition_cli.running.fsio import Arrays
 
 SCHEMA_VERSION = 1
 Row = Mapping[str, Any]

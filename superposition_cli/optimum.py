@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli import devices, grid
 from superposition_cli.config import Setting
 from superposition_cli.errors import InvalidInput
+from superposition_cli.running import devices, grid
 from superposition_cli.toy import objectives, patterns, train
 from superposition_cli.toy.spec import Knobs, Params, Spec, State
 

@@ -8,9 +8,10 @@ import numpy as np
 from typer.testing import CliRunner
 
 import superposition_cli
-from superposition_cli import cli, config, grid, launch, sweep
-from superposition_cli.devices import Machine
-from superposition_cli.engines.local import local
+from superposition_cli import cli, config
+from superposition_cli.running import grid, launch, sweep
+from superposition_cli.running.devices import Machine
+from superposition_cli.running.engines.local import local
 
 TRAIN = "{steps: 60, batch_size: 64, restarts: 2, eval_samples: 1024, snapshots: 3}"
 BASE = f"""\

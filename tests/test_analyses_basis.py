@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from superposition_cli import config, grid
+from superposition_cli import config
 from superposition_cli.analyses import basis as module
+from superposition_cli.running import grid
 
 TEXT = """\
 name: hand_made

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from superposition_cli import config, grid
+from superposition_cli import config
 from superposition_cli.analyses import capacity as module
 from superposition_cli.errors import InvalidInput
+from superposition_cli.running import grid
 
 TEXT = """\
 name: allotted

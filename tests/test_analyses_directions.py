@@ -5,10 +5,11 @@ import pytest
 from helpers import ONE_CHUNK, trained
 
 import superposition_cli
-from superposition_cli import config, grid, launch
+from superposition_cli import config
 from superposition_cli.analyses import directions as module
 from superposition_cli.errors import InvalidInput
 from superposition_cli.report import progress
+from superposition_cli.running import grid, launch
 from superposition_cli.theory import packing
 
 RANDOM = """\

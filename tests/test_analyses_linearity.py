@@ -4,9 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from superposition_cli import config, grid
+from superposition_cli import config
 from superposition_cli.analyses import linearity as module
 from superposition_cli.errors import InvalidInput
+from superposition_cli.running import grid
 from superposition_cli.toy import metrics
 
 P = 0.1

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from superposition_cli import config, grid
+from superposition_cli import config
 from superposition_cli.analyses import rotation as module
 from superposition_cli.errors import InvalidInput
+from superposition_cli.running import grid
 
 TEXT = """\
 name: hand_made

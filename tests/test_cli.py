@@ -9,9 +9,10 @@ import pytest
 import yaml
 from helpers import BASE, CHUNKS_OF_TWO, TINY, sp, swept, trained
 
-from superposition_cli import cli, sweep
+from superposition_cli import cli
 from superposition_cli.config import shipped
 from superposition_cli.report.listing import LISTS
+from superposition_cli.running import sweep
 from superposition_cli.toy.data import SAMPLERS
 from superposition_cli.toy.models import MODELS
 

@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 from pydantic_core import PydanticUndefined
 
-from superposition_cli import bench, config, grid, launch, sweep
+from superposition_cli import bench, config
 from superposition_cli.config import axes
 from superposition_cli.config.experiment import Experiment
 from superposition_cli.config.settings import Setting
-from superposition_cli.engines.local import local
 from superposition_cli.errors import InvalidInput
 from superposition_cli.report import listing, show, write
-from superposition_cli.runs import Run
+from superposition_cli.running import grid, launch, sweep
+from superposition_cli.running.engines.local import local
+from superposition_cli.running.folder import Run
 from superposition_cli.toy.metrics import METRICS
 
 ROOT = Path(__file__).parent.parent

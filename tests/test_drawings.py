@@ -8,7 +8,7 @@ from superposition_cli.analyses import ANALYSES
 from superposition_cli.findings import Finding
 from superposition_cli.report import style
 from superposition_cli.report.drawings import DRAWINGS
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 from superposition_cli.verify import analyze
 
 WITHOUT: set[str] = set()  # still to be drawn

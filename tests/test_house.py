@@ -22,10 +22,12 @@ FLOORS = {
     "theory.correlation measures.course measures.class_map theory.packing measures.attack "
     "measures.rotations measures.sae measures.decoders theory.sensing",
     2: "toy.train toy.evaluate",
-    3: "config config.strict_yaml config.complaints config.vectors config.settings config.axes "
-    "config.experiment config.hashing config.loading grid config.shipped fsio runs devices "
-    "history tables findings records optimum",
-    4: "launch sweep stopping checkup bench results engines engines.local analyses analyses.*",
+    3: "running config config.strict_yaml config.complaints config.vectors config.settings "
+    "config.axes config.experiment config.hashing config.loading running.grid config.shipped "
+    "running.fsio running.folder running.devices running.history running.tables findings "
+    "running.records optimum",
+    4: "running.launch running.sweep running.stopping checkup bench running.results "
+    "running.engines running.engines.local analyses analyses.*",
     5: "verify report report.* report.drawings.*",
     6: "cli options __init__",
 }
@@ -165,7 +167,7 @@ def is_writing(receiver, name, call):
 
 @each_module
 def test_only_fsio_writes(module):
-    if module != "fsio":
+    if module != "running.fsio":
         assert [ast.unparse(call) for *who, call in calls(module) if is_writing(*who, call)] == []
 
 

@@ -9,7 +9,7 @@ import helpers
 import pytest
 
 from superposition_cli.report import content, page
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium here")

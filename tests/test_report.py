@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from superposition_cli import fsio
 from superposition_cli.errors import InvalidInput
 from superposition_cli.report import compare, content, page, picker, summary, write
-from superposition_cli.results import Results
+from superposition_cli.running import fsio
+from superposition_cli.running.results import Results
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e|`x`**"
 CLAIMS = f"""\

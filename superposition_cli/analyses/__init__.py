@@ -28,7 +28,7 @@ from superposition_cli.analyses import (
     uniform,
 )
 from superposition_cli.findings import Finding
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 
 ANALYSES: dict[str, Callable[[Results], Finding]] = {
     "adversarial": adversarial.adversarial,

@@ -15,7 +15,7 @@ from superposition_cli.config.settings import Setting
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding
 from superposition_cli.measures import rotations
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 from superposition_cli.theory import linear
 from superposition_cli.toy import metrics, rng
 

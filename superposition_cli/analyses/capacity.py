@@ -14,8 +14,8 @@ import numpy as np
 from superposition_cli.config.settings import Setting
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding
-from superposition_cli.fsio import Arrays
-from superposition_cli.results import Results
+from superposition_cli.running.fsio import Arrays
+from superposition_cli.running.results import Results
 from superposition_cli.theory.expansion import feature_losses
 from superposition_cli.theory.linear import uniform_variance
 from superposition_cli.toy import metrics

@@ -3,7 +3,7 @@
 import numpy as np
 
 from superposition_cli.findings import Finding
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 
 
 def cells(results: Results) -> Finding:

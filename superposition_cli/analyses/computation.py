@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli import grid
 from superposition_cli.config.settings import Setting
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding, Row
-from superposition_cli.fsio import Arrays
-from superposition_cli.results import Results
+from superposition_cli.running import grid
+from superposition_cli.running.fsio import Arrays
+from superposition_cli.running.results import Results
 from superposition_cli.toy import data, evaluate, metrics, train
 
 COMPUTED_COST = 0.5  # a feature that costs less, in units of its variance, is computed

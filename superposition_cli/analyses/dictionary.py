@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli import grid
 from superposition_cli.config import Setting
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding, Row
 from superposition_cli.measures import sae
 from superposition_cli.measures.sae import Measured, SaeKnobs, SaeSpec
-from superposition_cli.results import Results
+from superposition_cli.running import grid
+from superposition_cli.running.results import Results
 from superposition_cli.toy import metrics, train
 from superposition_cli.toy.spec import Knobs, Params, State
 

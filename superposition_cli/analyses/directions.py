@@ -11,7 +11,7 @@ import numpy as np
 
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 from superposition_cli.theory import linear, packing
 
 EPSILONS = (0.1, 0.2, 0.3)

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli import grid
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding
 from superposition_cli.measures.course import (
@@ -33,7 +32,8 @@ from superposition_cli.measures.course import (
     swaps,
     windows,
 )
-from superposition_cli.results import Results
+from superposition_cli.running import grid
+from superposition_cli.running.results import Results
 from superposition_cli.theory import correlation
 from superposition_cli.toy import evaluate, metrics, train
 

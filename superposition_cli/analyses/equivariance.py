@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli import grid
 from superposition_cli.config.settings import Setting
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding
-from superposition_cli.history import log_spaced
 from superposition_cli.measures import rotations
-from superposition_cli.results import Results
+from superposition_cli.running import grid
+from superposition_cli.running.history import log_spaced
+from superposition_cli.running.results import Results
 from superposition_cli.toy import models, rng, train
 from superposition_cli.toy.spec import State
 

@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from superposition_cli import grid
 from superposition_cli.config.settings import Setting
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding
-from superposition_cli.fsio import Arrays
-from superposition_cli.results import Results
+from superposition_cli.running import grid
+from superposition_cli.running.fsio import Arrays
+from superposition_cli.running.results import Results
 from superposition_cli.theory import linear
 from superposition_cli.toy import data, metrics, models, rng, train
 from superposition_cli.toy.spec import Knobs, Params, Spec

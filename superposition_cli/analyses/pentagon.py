@@ -13,7 +13,7 @@ import numpy as np
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding
 from superposition_cli.measures import geometry
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 from superposition_cli.toy.metrics import REPRESENTED_NORM
 
 SHAPE = (5, 2)

@@ -15,8 +15,8 @@ from superposition_cli import optimum
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding, Row
 from superposition_cli.measures.class_map import WORDS, boundary, classify, last_feature, slope_jump
-from superposition_cli.results import Results
-from superposition_cli.tables import aggregate, select
+from superposition_cli.running.results import Results
+from superposition_cli.running.tables import aggregate, select
 from superposition_cli.theory.phases import (
     Fate,
     last_feature_fate,

@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli import grid
 from superposition_cli.config.settings import Setting
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding, Row
-from superposition_cli.fsio import Arrays
 from superposition_cli.measures import rotations
-from superposition_cli.results import Results
+from superposition_cli.running import grid
+from superposition_cli.running.fsio import Arrays
+from superposition_cli.running.results import Results
 from superposition_cli.toy import data, models, rng
 from superposition_cli.toy.objectives import answer_loss, batch_loss, null_loss
 from superposition_cli.toy.spec import Knobs, Params, Spec

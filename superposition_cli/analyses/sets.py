@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from superposition_cli import grid
 from superposition_cli.config.settings import Setting
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding, Row
 from superposition_cli.measures import geometry
-from superposition_cli.results import Results
+from superposition_cli.running import grid
+from superposition_cli.running.results import Results
 from superposition_cli.theory import correlation, linear
 from superposition_cli.toy import data
 from superposition_cli.toy.objectives import expected_loss, has_expected_loss

@@ -5,11 +5,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from superposition_cli import grid
 from superposition_cli.findings import Finding
-from superposition_cli.fsio import Arrays
 from superposition_cli.measures import geometry
-from superposition_cli.results import Results
+from superposition_cli.running import grid
+from superposition_cli.running.fsio import Arrays
+from superposition_cli.running.results import Results
 from superposition_cli.theory import linear
 from superposition_cli.toy import data, metrics
 

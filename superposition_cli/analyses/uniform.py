@@ -15,7 +15,7 @@ import numpy as np
 from superposition_cli.errors import InvalidInput
 from superposition_cli.findings import Finding, Row
 from superposition_cli.measures import geometry
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 from superposition_cli.theory.phases import UNIFORM_POLYTOPES, Polytope, benefit_per_dimension
 from superposition_cli.toy import metrics
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from superposition_cli import fsio, launch
 from superposition_cli.report import labels, page, terminal
 from superposition_cli.report.content import Content
+from superposition_cli.running import fsio, launch
 from superposition_cli.verify import Verdict, shown
 
 WHAT = "loss_normalised"

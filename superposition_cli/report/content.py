@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from superposition_cli import fsio, verify
+from superposition_cli import verify
 from superposition_cli.errors import FolderRefused, InvalidInput
 from superposition_cli.findings import Finding
 from superposition_cli.report import labels
-from superposition_cli.results import Results
-from superposition_cli.runs import Run
+from superposition_cli.running import fsio
+from superposition_cli.running.folder import Run
+from superposition_cli.running.results import Results
 from superposition_cli.verify import Verdict
 
 FEW_CELLS = 200  # up to here analyses that look at one cell after the other are quick

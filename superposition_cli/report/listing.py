@@ -43,18 +43,18 @@ def as_csv(listed: Rows) -> str:
 
 
 def _runs(runs_dir: Path) -> Rows:
-    from superposition_cli import runs
+    from superposition_cli.running import folder
 
-    return [_about_run(path) for path in runs.find(runs_dir)]
+    return [_about_run(path) for path in folder.find(runs_dir)]
 
 
 def _about_run(path: Path) -> dict[str, str]:
-    from superposition_cli import runs
+    from superposition_cli.running import folder
 
     facts: dict[str, Any] = {}
     status: dict[str, Any] = {}
     try:
-        run = runs.Run.open(path)
+        run = folder.Run.open(path)
         status, facts = run.status(), run.manifest
     except FolderRefused as problem:
         status = {"state": f"unreadable: {problem}"}

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import jinja2
 from markupsafe import Markup
 
-from superposition_cli import __version__, fsio, verify
+from superposition_cli import __version__, verify
 from superposition_cli.report import labels, picker, show, style
 from superposition_cli.report.content import Content
 from superposition_cli.report.drawings import DRAWINGS
 from superposition_cli.report.style import Drawing
+from superposition_cli.running import fsio
 
 TABLE_ROWS = 60
 FILES = ("svg", "png")

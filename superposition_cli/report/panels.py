@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from superposition_cli.report import labels, style
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 
 ACROSS, DOWN = 4, 3  # panels of one figure: more would be too small at half width
 SIDE = 1.55  # of a panel, inches

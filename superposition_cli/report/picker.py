@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from superposition_cli.report import labels
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 
 MAX_CELLS = 1_000
 MAX_NUMBERS = 120_000  # about 700 kB of JSON

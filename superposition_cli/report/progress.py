@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from superposition_cli.grid import Plan
-from superposition_cli.sweep import Progress as News
+from superposition_cli.running.grid import Plan
+from superposition_cli.running.sweep import Progress as News
 
 EVERY_SECONDS = 30.0
 

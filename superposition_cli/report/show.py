@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 from rich.console import Group, RenderableType
 
-from superposition_cli import launch, results
 from superposition_cli.config.complaints import hint
 from superposition_cli.errors import InvalidInput
-from superposition_cli.grid import Plan
 from superposition_cli.measures import geometry
 from superposition_cli.report import terminal
-from superposition_cli.runs import Run
+from superposition_cli.running import launch, results
+from superposition_cli.running.folder import Run
+from superposition_cli.running.grid import Plan
 
 SCHEMA_VERSION = 1
 VALUES = ("loss_normalised", "n_represented", "dims_per_feature")

@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from superposition_cli.launch import Estimate
 from superposition_cli.report.labels import HEADINGS, plain, short
+from superposition_cli.running.launch import Estimate
 from superposition_cli.verify import Outcome, Verdict, shown
 
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
-from superposition_cli import fsio, verify
+from superposition_cli import verify
 from superposition_cli.config.complaints import hint
 from superposition_cli.errors import InvalidInput
 from superposition_cli.report import compare, content, page, style, summary
 from superposition_cli.report.content import Content
-from superposition_cli.results import Results
-from superposition_cli.runs import locate
+from superposition_cli.running import fsio
+from superposition_cli.running.folder import locate
+from superposition_cli.running.results import Results
 
 
 def report(

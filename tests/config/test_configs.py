@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from superposition_cli import config, devices, grid, launch
+from superposition_cli import config
 from superposition_cli.config import shipped
+from superposition_cli.running import devices, grid, launch
 from superposition_cli.toy import evaluate, train
 from superposition_cli.toy.metrics import METRICS
 

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from superposition_cli import grid
+from superposition_cli.running import grid
 from superposition_cli.theory import correlation, linear
 from superposition_cli.theory.phases import two_feature_losses
 from superposition_cli.toy import data

@@ -30,7 +30,7 @@ from superposition_cli.report.drawings import (
     uniform,
 )
 from superposition_cli.report.style import Drawing
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 
 DRAWINGS: dict[str, Callable[[Finding, Results], list[Drawing]]] = {
     "adversarial": adversarial.adversarial,

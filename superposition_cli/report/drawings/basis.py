@@ -6,7 +6,7 @@ from matplotlib import colormaps
 from superposition_cli.findings import Finding
 from superposition_cli.report import panels, style
 from superposition_cli.report.style import Drawing
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 
 
 def basis(finding: Finding, results: Results) -> list[Drawing]:

@@ -5,7 +5,7 @@ import numpy as np
 from superposition_cli.findings import Finding
 from superposition_cli.report import labels, style
 from superposition_cli.report.style import Drawing
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 
 LINES = 7  # at most so many curves in one figure
 POINTS = 3000  # at most so many single models are drawn beside the curve

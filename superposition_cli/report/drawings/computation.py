@@ -8,7 +8,7 @@ from matplotlib.colors import Normalize
 from superposition_cli.findings import Finding
 from superposition_cli.report import labels, panels, style
 from superposition_cli.report.style import Drawing
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 
 STRONG = 0.5  # colours tell those features apart that have so large a weight somewhere
 CELLS = 4  # one below the other

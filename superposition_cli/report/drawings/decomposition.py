@@ -5,7 +5,7 @@ import numpy as np
 from superposition_cli.findings import Finding
 from superposition_cli.report import labels, panels, style
 from superposition_cli.report.style import Drawing
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 
 # in the order of the analysis' terms
 TERMS = (

@@ -7,7 +7,7 @@ import numpy as np
 from superposition_cli.findings import Finding
 from superposition_cli.report import panels, style
 from superposition_cli.report.style import Drawing
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 
 FEW_PAIRS = 100  # a share of fewer is mostly chance
 TAILS = 5  # cells of one figure: as many as there are colours to tell apart

@@ -5,7 +5,7 @@ import numpy as np
 from superposition_cli.findings import Finding
 from superposition_cli.report import labels, panels, style
 from superposition_cli.report.style import Drawing
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 
 CELLS = 3  # of the figure of dimensionalities
 LEVELS = (("null", "answering the mean"), ("collapsed", "collapsed sets"), ("opposite", "opposite"))

@@ -3,7 +3,7 @@
 from superposition_cli.findings import Finding
 from superposition_cli.report import labels, panels, style
 from superposition_cli.report.style import Drawing
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 
 LINES = 7
 

@@ -7,7 +7,7 @@ import numpy as np
 from superposition_cli.findings import Finding, Row
 from superposition_cli.report import labels, style
 from superposition_cli.report.style import Drawing
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 from superposition_cli.toy.metrics import REPRESENTED_NORM
 
 PROBABILITY = "data.feature_probability"

@@ -9,7 +9,7 @@ from superposition_cli.findings import Finding
 from superposition_cli.report import panels, style
 from superposition_cli.report.panels import Panel
 from superposition_cli.report.style import Drawing
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 
 BRANCHES = (("pentagon", style.BLUE), ("two digons", style.ORANGE))  # in the arrays' order
 COLUMNS = 5  # ratios of the figure of embeddings

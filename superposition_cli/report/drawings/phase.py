@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from superposition_cli.findings import Finding
 from superposition_cli.report import style
 from superposition_cli.report.style import Drawing
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 
 # undecided (-1) and the classes of `phases.Fate`
 CLASSES = {

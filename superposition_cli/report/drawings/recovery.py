@@ -5,7 +5,7 @@ from typing import Any
 from superposition_cli.findings import Finding
 from superposition_cli.report import style
 from superposition_cli.report.style import Drawing
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 
 TITLES = ("of either sign", "known to be non-negative")
 

@@ -6,7 +6,7 @@ from superposition_cli.findings import Finding
 from superposition_cli.report import panels, style
 from superposition_cli.report.panels import Panel
 from superposition_cli.report.style import Drawing
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 
 FORMS = (
     ("loss_linear", "best linear model", style.MUTED, ":"),

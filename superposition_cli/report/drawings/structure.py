@@ -10,7 +10,7 @@ from superposition_cli.findings import Finding
 from superposition_cli.report import panels, style
 from superposition_cli.report.panels import Panel
 from superposition_cli.report.style import Drawing
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 
 TURN, LIFT = np.radians(35), np.radians(20)  # from where space is seen
 SIDE = np.array(  # to the right, up, and towards the eye

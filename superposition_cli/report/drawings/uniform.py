@@ -11,7 +11,7 @@ from superposition_cli.findings import Finding
 from superposition_cli.measures import geometry
 from superposition_cli.report import style
 from superposition_cli.report.style import Drawing
-from superposition_cli.results import Results
+from superposition_cli.running.results import Results
 from superposition_cli.theory.phases import UNIFORM_POLYTOPES
 
 STICKY = (1.0, 3 / 4, 2 / 3, 1 / 2, 2 / 5, 3 / 8, 1 / 3, 1 / 4)

@@ -8,8 +8,8 @@ import jax
 import pytest
 from conftest import make_knobs, make_spec
 
-from superposition_cli import devices
-from superposition_cli.devices import Machine
+from superposition_cli.running import devices
+from superposition_cli.running.devices import Machine
 from superposition_cli.toy.models import MODELS
 
 SPECS = [

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from superposition_cli import history
-from superposition_cli.history import LOSS_STEPS, History, log_spaced
+from superposition_cli.running import history
+from superposition_cli.running.history import LOSS_STEPS, History, log_spaced
 
 
 @pytest.mark.parametrize("most", [2, 3, 20, 200])

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from superposition_cli import launch
 from superposition_cli.errors import FolderRefused, InvalidInput
-from superposition_cli.fsio import Arrays
-from superposition_cli.grid import Plan
-from superposition_cli.records import SHARED
-from superposition_cli.runs import Run
+from superposition_cli.running import launch
+from superposition_cli.running.folder import Run
+from superposition_cli.running.fsio import Arrays
+from superposition_cli.running.grid import Plan
+from superposition_cli.running.records import SHARED
 
 
 def model(run: Run, plan: Plan, number: int) -> Arrays:

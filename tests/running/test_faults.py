@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from helpers import CHUNKS_OF_TWO, TINY, opened, sp
 
-from superposition_cli import sweep
 from superposition_cli.config import shipped
 from superposition_cli.errors import OutOfResources
-from superposition_cli.runs import Run
+from superposition_cli.running import sweep
+from superposition_cli.running.folder import Run
 
 SP = Path(sys.executable).with_name("sp")
 SEVERAL_CHUNKS = """\
@@ -187,7 +187,7 @@ def test_a_file_in_place_of_the_runs_folder_is_named(config, tmp_path, capsys, m
 
 
 def test_a_disk_without_room_is_found_before_training(config, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("superposition_cli.fsio.free_bytes", lambda path: 1000)
+    monkeypatch.setattr("superposition_cli.running.fsio.free_bytes", lambda path: 1000)
     result = sp(capsys, monkeypatch, "sweep", config, "--out", tmp_path / "run")
     assert result.code == 5
     assert "needs about" in result.err
@@ -256,7 +256,7 @@ def full_and_resumed(folder, problem, at, monkeypatch):
 @pytest.mark.parametrize("problem", [OSError(errno.ENOSPC, "No space left on device"), PowerCut()])
 def test_a_failure_at_every_write_in_turn_loses_nothing(tmp_path, monkeypatch, problem):
     monkeypatch.setattr(sweep, "run_chunk", stand_in)
-    monkeypatch.setattr("superposition_cli.runs.environment", dict)
+    monkeypatch.setattr("superposition_cli.running.folder.environment", dict)
     (tmp_path / "whole").mkdir()
     opened(tmp_path / "whole" / "run", machine=CHUNKS_OF_TWO).train()
     expected, at, reached = results(tmp_path / "whole" / "run"), 0, True

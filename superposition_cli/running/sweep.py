@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli import grid, tables
 from superposition_cli.errors import SpError
-from superposition_cli.grid import Chunk, Plan
-from superposition_cli.history import History, log_spaced
-from superposition_cli.records import axes, records
-from superposition_cli.runs import Run
+from superposition_cli.running import grid, tables
+from superposition_cli.running.folder import Run
+from superposition_cli.running.grid import Chunk, Plan
+from superposition_cli.running.history import History, log_spaced
+from superposition_cli.running.records import axes, records
 from superposition_cli.toy import evaluate, train
 from superposition_cli.toy.spec import Knobs, Params, Spec, State
 

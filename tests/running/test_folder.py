@@ -12,9 +12,9 @@ from filelock import FileLock
 from helpers import BASE, load
 from safetensors import safe_open
 
-from superposition_cli import runs
 from superposition_cli.errors import FolderRefused, InvalidInput
-from superposition_cli.runs import Run
+from superposition_cli.running import folder
+from superposition_cli.running.folder import Run
 
 PARTS = {
     "weights": {"W": np.ones((2, 3))},
@@ -47,9 +47,9 @@ def test_a_made_folder_opens_and_says_what_it_is(run):
 
 def test_run_json_comes_last(tmp_path, monkeypatch):
     made = []
-    write = runs.fsio.write_bytes
+    write = folder.fsio.write_bytes
     monkeypatch.setattr(
-        runs.fsio, "write_bytes", lambda path, data: made.append(path.name) or write(path, data)
+        folder.fsio, "write_bytes", lambda path, data: made.append(path.name) or write(path, data)
     )
     Run.create(tmp_path / "run", {}, {"config.yaml": "", "config.resolved.yaml": ""})
     assert made == ["config.yaml", "config.resolved.yaml", "env.json", "run.json"]
@@ -57,7 +57,7 @@ def test_run_json_comes_last(tmp_path, monkeypatch):
 
 def test_the_environment_holds_versions_and_no_variables(run, monkeypatch):
     monkeypatch.setenv("SECRET_TOKEN", "do-not-write-me")
-    about = runs.environment()
+    about = folder.environment()
     assert about["packages"]["jax"]
     assert about["schema_version"] == 1
     assert "do-not-write-me" not in json.dumps(about)
@@ -76,7 +76,7 @@ def test_a_folder_without_a_run_and_a_linked_one_are_refused(run, tmp_path):
     (tmp_path / "link").symlink_to(run.path)
     with pytest.raises(FolderRefused, match="symbolic link"):
         Run.open(tmp_path / "link")
-    assert list(runs.find(tmp_path)) == [run.path]
+    assert list(folder.find(tmp_path)) == [run.path]
 
 
 def test_a_linked_chunk_is_refused(run, chunk):
@@ -99,7 +99,8 @@ def test_a_second_holder_is_refused_naming_the_first(run):
 
 def test_the_lock_holds_between_processes_and_is_free_after_kill_9(run):
     code = (
-        "import sys, time; from pathlib import Path; from superposition_cli.runs import Run\n"
+        "import sys, time; from pathlib import Path\n"
+        "from superposition_cli.running.folder import Run\n"
         f"with Run.open(Path({str(run.path)!r})).locked():\n"
         "    print('held', flush=True); time.sleep(60)\n"
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import BASE, CHUNKS_OF_TWO, TINY, swept, table, trained
 
-from superposition_cli import tables
+from superposition_cli.running import tables
 
 NAN, INF = float("nan"), float("inf")
 T, F = True, False

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jax import Array
 
-from superposition_cli.fsio import Arrays
-from superposition_cli.history import History
+from superposition_cli.running.fsio import Arrays
+from superposition_cli.running.history import History
 from superposition_cli.toy.metrics import METRICS
 from superposition_cli.toy.spec import Spec, State
 

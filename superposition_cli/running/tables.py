@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from superposition_cli import fsio
 from superposition_cli.config import Setting
-from superposition_cli.grid import Plan
-from superposition_cli.runs import Run
+from superposition_cli.running import fsio
+from superposition_cli.running.folder import Run
+from superposition_cli.running.grid import Plan
 
 FIRST = ("loss", "loss_error", "null_loss", "loss_normalised")
 FLAGS = {True: "true", False: "false"}

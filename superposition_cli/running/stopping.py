@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from superposition_cli.errors import SpError
-from superposition_cli.sweep import Interrupted
+from superposition_cli.running.sweep import Interrupted
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 

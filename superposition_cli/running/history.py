@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from superposition_cli.fsio import Arrays
+from superposition_cli.running.fsio import Arrays
 
 LOSS_STEPS = 200
 FALL = 0.01  # a loss that falls by more than this over the last tenth is still moving

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from helpers import BASE, TINY, load, plan, swept
 
-from superposition_cli import grid
 from superposition_cli.config import hashing
 from superposition_cli.errors import InvalidInput
+from superposition_cli.running import grid
 
 TWO_AXES = swept("data.feature_probability: [0.5, 0.2, 0.1], seed: [7, 8]")
 STATIC_AND_TRACED = swept(

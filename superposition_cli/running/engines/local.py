@@ -8,8 +8,8 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
-from superposition_cli.grid import Chunk
-from superposition_cli.sweep import Progress
+from superposition_cli.running.grid import Chunk
+from superposition_cli.running.sweep import Progress
 
 Work = Callable[[Chunk, Callable[[Progress], None], Callable[[], bool]], None]
 

@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from superposition_cli import config, devices, fsio, grid
+from superposition_cli import config
 from superposition_cli.config import Experiment, strict_yaml
-from superposition_cli.devices import Machine
 from superposition_cli.errors import FolderRefused, OutOfResources
-from superposition_cli.grid import Plan
-from superposition_cli.history import LOSS_STEPS
-from superposition_cli.runs import Run, environment, now
+from superposition_cli.running import devices, fsio, grid
+from superposition_cli.running.devices import Machine
+from superposition_cli.running.folder import Run, environment, now
+from superposition_cli.running.grid import Plan
+from superposition_cli.running.history import LOSS_STEPS
 
 
 class Estimate(NamedTuple):

@@ -20,9 +20,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from superposition_cli import __version__, fsio
+from superposition_cli import __version__
 from superposition_cli.errors import FolderRefused, InvalidInput
-from superposition_cli.fsio import Arrays
+from superposition_cli.running import fsio
+from superposition_cli.running.fsio import Arrays
 
 SCHEMA_VERSION = 1
 PARTS = ("weights", "history", "metrics")
@@ -263,7 +264,7 @@ def _git() -> dict[str, Any] | None:
         return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout
 
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        if ask("ls-files", "--", "runs.py").strip():
+        if ask("ls-files", "--", Path(__file__).name).strip():
             return {
                 "sha": ask("rev-parse", "HEAD").strip(),
                 "dirty": bool(ask("status", "--porcelain").strip()),

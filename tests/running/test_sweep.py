@@ -9,9 +9,10 @@ import pytest
 from helpers import BASE, CHUNKS_OF_TWO, ONE_CHUNK, TINY, after, opened, swept, table, trained
 from safetensors import safe_open
 
-from superposition_cli import config, devices, launch, sweep
-from superposition_cli.engines.local import local
-from superposition_cli.sweep import Interrupted
+from superposition_cli import config
+from superposition_cli.running import devices, launch, sweep
+from superposition_cli.running.engines.local import local
+from superposition_cli.running.sweep import Interrupted
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from superposition_cli import fsio
 from superposition_cli.errors import FolderRefused, OutOfResources
+from superposition_cli.running import fsio
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -1,0 +1,1 @@
+"""Experiment to chunks, run folder, arrays."""
