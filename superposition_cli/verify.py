@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from superposition_cli import __version__, config, findings
-from superposition_cli.analyses import ANALYSES
+from superposition_cli import __version__, config
+from superposition_cli.analyses import ANALYSES, findings
+from superposition_cli.analyses.findings import Finding
 from superposition_cli.config import Expectation, Experiment
 from superposition_cli.errors import InvalidInput
-from superposition_cli.findings import Finding
 from superposition_cli.running import launch
 from superposition_cli.running.folder import now
 from superposition_cli.running.results import Results

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from superposition_cli.analyses import ANALYSES
-from superposition_cli.findings import Finding
+from superposition_cli.analyses.findings import Finding
 from superposition_cli.report import style
 from superposition_cli.report.drawings import DRAWINGS
 from superposition_cli.running.results import Results

@@ -22,12 +22,12 @@ FLOORS = {
     "theory.correlation measures.course measures.class_map theory.packing measures.attack "
     "measures.rotations measures.sae measures.decoders theory.sensing",
     2: "toy.train toy.evaluate",
-    3: "running config config.strict_yaml config.complaints config.vectors config.settings "
-    "config.axes config.experiment config.hashing config.loading running.grid config.shipped "
-    "running.fsio running.folder running.devices running.history running.tables findings "
-    "running.records optimum",
+    3: "analyses running config config.strict_yaml config.complaints config.vectors "
+    "config.settings config.axes config.experiment config.hashing config.loading running.grid "
+    "config.shipped running.fsio running.folder running.devices running.history "
+    "running.tables analyses.findings running.records analyses.optimum",
     4: "running.launch running.sweep running.stopping checkup bench running.results "
-    "running.engines running.engines.local analyses analyses.*",
+    "running.engines running.engines.local analyses.*",
     5: "verify report report.* report.drawings.*",
     6: "cli options __init__",
 }

@@ -9,11 +9,12 @@ import pytest
 from helpers import TINY, sp
 from typer.testing import CliRunner
 
-from superposition_cli import findings, verify
+from superposition_cli import verify
+from superposition_cli.analyses import findings
+from superposition_cli.analyses.findings import Finding
 from superposition_cli.cli import app
 from superposition_cli.config import Expectation
 from superposition_cli.errors import InvalidInput
-from superposition_cli.findings import Finding
 
 FINDING = Finding(
     {"share": 0.93, "none": None},

@@ -27,7 +27,7 @@ from superposition_cli.analyses import (
     structure,
     uniform,
 )
-from superposition_cli.findings import Finding
+from superposition_cli.analyses.findings import Finding
 from superposition_cli.running.results import Results
 
 ANALYSES: dict[str, Callable[[Results], Finding]] = {

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from superposition_cli.findings import Finding
+from superposition_cli.analyses.findings import Finding
 from superposition_cli.running.results import Results
 
 

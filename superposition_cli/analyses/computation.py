@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from superposition_cli.analyses.findings import Finding, Row
 from superposition_cli.config.settings import Setting
 from superposition_cli.errors import InvalidInput
-from superposition_cli.findings import Finding, Row
 from superposition_cli.running import grid
 from superposition_cli.running.fsio import Arrays
 from superposition_cli.running.results import Results

@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from superposition_cli.analyses.findings import Finding
 from superposition_cli.config.settings import Setting
 from superposition_cli.errors import InvalidInput
-from superposition_cli.findings import Finding
 from superposition_cli.measures import decoders
 from superposition_cli.running import grid
 from superposition_cli.running.results import Results

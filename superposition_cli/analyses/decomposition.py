@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from superposition_cli.analyses.findings import Finding, Row
 from superposition_cli.config.settings import Setting
 from superposition_cli.errors import InvalidInput
-from superposition_cli.findings import Finding, Row
 from superposition_cli.running.results import Results
 from superposition_cli.theory import linear
 from superposition_cli.theory.expansion import LossTerms, loss_decomposition

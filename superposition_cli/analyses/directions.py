@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from superposition_cli.analyses.findings import Finding
 from superposition_cli.errors import InvalidInput
-from superposition_cli.findings import Finding
 from superposition_cli.running.results import Results
 from superposition_cli.theory import linear, packing
 

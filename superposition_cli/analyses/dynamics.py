@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from superposition_cli.analyses.findings import Finding
 from superposition_cli.errors import InvalidInput
-from superposition_cli.findings import Finding
 from superposition_cli.measures.course import (
     NEAR,
     PLATEAUS,

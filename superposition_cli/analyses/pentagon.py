@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from superposition_cli.analyses.findings import Finding
 from superposition_cli.errors import InvalidInput
-from superposition_cli.findings import Finding
 from superposition_cli.measures import geometry
 from superposition_cli.running.results import Results
 from superposition_cli.toy.metrics import REPRESENTED_NORM

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from superposition_cli import optimum
+from superposition_cli.analyses import optimum
+from superposition_cli.analyses.findings import Finding, Row
 from superposition_cli.errors import InvalidInput
-from superposition_cli.findings import Finding, Row
 from superposition_cli.measures.class_map import WORDS, boundary, classify, last_feature, slope_jump
 from superposition_cli.running.results import Results
 from superposition_cli.running.tables import aggregate, select

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from superposition_cli.analyses.findings import Finding, Row
 from superposition_cli.config.settings import Setting
 from superposition_cli.errors import InvalidInput
-from superposition_cli.findings import Finding, Row
 from superposition_cli.measures import geometry
 from superposition_cli.running import grid
 from superposition_cli.running.results import Results

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from superposition_cli.findings import Finding
+from superposition_cli.analyses.findings import Finding
 from superposition_cli.measures import geometry
 from superposition_cli.running import grid
 from superposition_cli.running.fsio import Arrays

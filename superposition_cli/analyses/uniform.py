@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from superposition_cli.analyses.findings import Finding, Row
 from superposition_cli.errors import InvalidInput
-from superposition_cli.findings import Finding, Row
 from superposition_cli.measures import geometry
 from superposition_cli.running.results import Results
 from superposition_cli.theory.phases import UNIFORM_POLYTOPES, Polytope, benefit_per_dimension

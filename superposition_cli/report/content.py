@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from superposition_cli import verify
+from superposition_cli.analyses.findings import Finding
 from superposition_cli.errors import FolderRefused, InvalidInput
-from superposition_cli.findings import Finding
 from superposition_cli.report import labels
 from superposition_cli.running import fsio
 from superposition_cli.running.folder import Run

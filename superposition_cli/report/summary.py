@@ -6,7 +6,7 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from superposition_cli.findings import Finding
+from superposition_cli.analyses.findings import Finding
 from superposition_cli.report import terminal
 from superposition_cli.report.content import Content
 from superposition_cli.verify import shown

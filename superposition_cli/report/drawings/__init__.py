@@ -6,7 +6,7 @@ gets a new file here and one line in `DRAWINGS`.
 
 from collections.abc import Callable
 
-from superposition_cli.findings import Finding
+from superposition_cli.analyses.findings import Finding
 from superposition_cli.report.drawings import (
     adversarial,
     basis,

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
-from superposition_cli.findings import Finding
+from superposition_cli.analyses.findings import Finding
 from superposition_cli.report import labels, panels, style
 from superposition_cli.report.style import Drawing
 from superposition_cli.running.results import Results

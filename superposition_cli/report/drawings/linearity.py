@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from superposition_cli.findings import Finding, Row
+from superposition_cli.analyses.findings import Finding, Row
 from superposition_cli.report import labels, style
 from superposition_cli.report.style import Drawing
 from superposition_cli.running.results import Results

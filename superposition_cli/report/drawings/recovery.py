@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from superposition_cli.findings import Finding
+from superposition_cli.analyses.findings import Finding
 from superposition_cli.report import style
 from superposition_cli.report.style import Drawing
 from superposition_cli.running.results import Results

@@ -4,7 +4,7 @@ import helpers
 import numpy as np
 import pytest
 
-from superposition_cli import optimum
+from superposition_cli.analyses import optimum
 from superposition_cli.errors import InvalidInput
 from superposition_cli.measures import geometry
 
