@@ -18,7 +18,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from superposition_cli import config, verify
+from superposition_cli import config
+from superposition_cli.analyses import claims as held
 from superposition_cli.config import shipped
 from superposition_cli.config.experiment import Expectation, Experiment
 
@@ -68,7 +69,7 @@ def of_tests(folder: Path = TESTS) -> list[Tested]:
     """Return the claims in the names of test functions; no test is imported."""
     return [
         claim
-        for path in sorted(folder.glob("test_*.py"))
+        for path in sorted(folder.rglob("test_*.py"))
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_v")
         for claim in _of_function(node, path.name)
@@ -110,12 +111,12 @@ def verdict(experiment: Experiment, entry: Expectation, seen: Mapping[str, Any])
     kept = seen.get("claims", {}).get(entry.id)
     if kept is None:
         return "", "not observed"
-    value = verify.shown(kept["observed"])
-    asked = (entry.finding, entry.where or {}, verify.expected(entry))
+    value = held.shown(kept["observed"])
+    asked = (entry.finding, entry.where or {}, held.expected(entry))
     then = (kept["finding"], kept["where"], kept["expected"])
     if seen["hash8"] != config.hash8(experiment) or then != asked:
         return value, "stale"
-    return value, "pass" if verify.holds(entry, kept["observed"]) else "FAIL"
+    return value, "pass" if held.holds(entry, kept["observed"]) else "FAIL"
 
 
 def page(observed: Mapping[str, Any] | None = None) -> str:
@@ -136,7 +137,7 @@ def page(observed: Mapping[str, Any] | None = None) -> str:
         _table(
             ("id", "claim", "finding", "expected", "observed", "verdict", "configuration"),
             [
-                (id_, entry.claim or "", _finding(entry), verify.expected(entry), value, word, name)
+                (id_, entry.claim or "", _finding(entry), held.expected(entry), value, word, name)
                 for id_, name, entry, value, word in claims
             ],
         ),

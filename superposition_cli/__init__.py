@@ -1,18 +1,14 @@
 """Experiments on superposition in toy models: `sp` on the command line, `load` in a notebook."""
 
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from superposition_cli.version import __version__
 
 if TYPE_CHECKING:
     from superposition_cli.running.results import Results
 
 __all__ = ["__version__", "load"]
-
-try:
-    __version__ = version("superposition-cli")
-except PackageNotFoundError:  # run from a source tree that was never installed
-    __version__ = "0+unknown"
 
 
 def load(run: str | Path) -> "Results":

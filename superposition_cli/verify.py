@@ -1,20 +1,19 @@
-"""Claims: what a configuration expects of its findings, and whether it came out."""
+"""Verification: which runs are held against their claims, and what came out in all."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from superposition_cli import __version__, config
-from superposition_cli.analyses import ANALYSES, findings
-from superposition_cli.analyses.findings import Finding
-from superposition_cli.config import Expectation, Experiment
+from superposition_cli import config
+from superposition_cli.analyses import analysis_of
+from superposition_cli.analyses.claims import Outcome, check
+from superposition_cli.config import Experiment
 from superposition_cli.errors import InvalidInput
 from superposition_cli.running import launch
 from superposition_cli.running.folder import now
 from superposition_cli.running.results import Results
+from superposition_cli.version import __version__
 
 SCHEMA_VERSION = 1
 
@@ -28,40 +27,6 @@ class Case(NamedTuple):
     path: Path
     experiment: Experiment
     source: Path | None
-
-
-class Verdict(NamedTuple):
-    """One claim held against what was observed."""
-
-    id: str
-    claim: str
-    finding: str
-    where: Mapping[str, Any]
-    expected: str
-    observed: Any
-    passed: bool
-
-
-class Outcome(NamedTuple):
-    """The verdicts on one run, and what they took.
-
-    train_seconds: None when there was nothing left to train.
-    analysis_seconds: next to nothing where the findings were kept.
-    """
-
-    config: str
-    hash8: str
-    cost: str
-    run: str
-    device: str
-    train_seconds: float | None
-    analysis_seconds: float
-    verdicts: tuple[Verdict, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every claim holds."""
-        return all(one.passed for one in self.verdicts)
 
 
 def cases(
@@ -82,7 +47,7 @@ def cases(
         if not case.experiment.expect:
             raise InvalidInput(f"{name}: has no claims to verify (nothing under expect)")
         for entry in case.experiment.expect:
-            _analysis_of(entry)
+            analysis_of(entry)
         found.append(case)
     return found
 
@@ -117,90 +82,3 @@ def as_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
             for one in outcomes
         ],
     }
-
-
-def analyze(results: Results, names: tuple[str, ...], again: bool = False) -> dict[str, Finding]:
-    """Return the named findings of a run, computing and keeping those it does not have yet."""
-    folder = results.run.path / "findings"
-    found = {}
-    for name in names:
-        kept = None if again else findings.load(folder, name)
-        if kept is None:
-            kept = ANALYSES[name](results)
-            findings.save(folder, name, kept)
-        found[name] = kept
-    return found
-
-
-def wanted(experiment: Experiment) -> tuple[str, ...]:
-    """Return the analyses a configuration asks for, by name or through a claim."""
-    names = dict.fromkeys([*experiment.analyses, *map(_analysis_of, experiment.expect)])
-    return tuple(names) or ("cells",)
-
-
-def check(results: Results, claims: Sequence[Expectation], again: bool = False) -> list[Verdict]:
-    """Hold claims against a run's findings, computing those it does not have yet.
-
-    Raises `InvalidInput` when a claim names no analysis, number or row.
-    """
-    names = tuple(dict.fromkeys(map(_analysis_of, claims)))
-    found = analyze(results, names, again)
-    return [_verdict(entry, found) for entry in claims]
-
-
-def _analysis_of(entry: Expectation) -> str:
-    name = entry.finding.split(".", 1)[0]
-    if name not in ANALYSES:
-        raise InvalidInput(f"{entry.id}: {entry.finding} names no analysis")
-    return name
-
-
-def _verdict(entry: Expectation, found: Mapping[str, Finding]) -> Verdict:
-    name, _, key = entry.finding.partition(".")
-    try:
-        observed = findings.pick(found[name], key, entry.where)
-    except InvalidInput as problem:
-        raise InvalidInput(f"{entry.id} {entry.finding}: {problem}") from None
-    return Verdict(
-        id=entry.id,
-        claim=entry.claim or "",
-        finding=entry.finding,
-        where=entry.where or {},
-        expected=expected(entry),
-        observed=observed,
-        passed=holds(entry, observed),
-    )
-
-
-def expected(entry: Expectation) -> str:
-    """Say what is expected, with the tolerance, in a few signs."""
-    if entry.equals is not None:
-        return f"= {shown(entry.equals)}"
-    if entry.min is not None:
-        return f">= {entry.min:g}"
-    if entry.max is not None:
-        return f"<= {entry.max:g}"
-    slack = f"{entry.tol:g}" if entry.tol is not None else f"{100 * (entry.rtol or 0):g} %"
-    return f"{entry.approx:g} +- {slack}"
-
-
-def shown(value: Any) -> str:
-    """Return an observed or expected value for the eye, numbers to six digits."""
-    if value is None or isinstance(value, bool):
-        return {None: "none", True: "true", False: "false"}[value]
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def holds(entry: Expectation, observed: Any) -> bool:
-    """Say whether an observation is as expected; what is missing or NaN never is."""
-    if observed is None or (isinstance(observed, float) and np.isnan(observed)):
-        return False
-    if entry.equals is not None:
-        return bool(observed == entry.equals)
-    if entry.min is not None:
-        return bool(observed >= entry.min)
-    if entry.max is not None:
-        return bool(observed <= entry.max)
-    target = entry.approx or 0.0
-    slack = entry.tol if entry.tol is not None else (entry.rtol or 0) * abs(target)
-    return bool(abs(observed - target) <= slack)

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from superposition_cli.analyses.claims import Verdict, shown
 from superposition_cli.report import labels, page, terminal
 from superposition_cli.report.content import Content
 from superposition_cli.running import fsio, launch
-from superposition_cli.verify import Verdict, shown
 
 WHAT = "loss_normalised"
 

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from superposition_cli import verify
+from superposition_cli import analyses
+from superposition_cli.analyses import claims
+from superposition_cli.analyses.claims import Verdict
 from superposition_cli.analyses.findings import Finding
 from superposition_cli.errors import FolderRefused, InvalidInput
 from superposition_cli.report import labels
 from superposition_cli.running import fsio
 from superposition_cli.running.folder import Run
 from superposition_cli.running.results import Results
-from superposition_cli.verify import Verdict
 
 FEW_CELLS = 200  # up to here analyses that look at one cell after the other are quick
 OVERVIEW = ("structure", "cells")
@@ -68,17 +69,17 @@ class Content(NamedTuple):
 def gather(results: Results) -> Content:
     """Read a finished run, computing and keeping the findings that it does not have yet."""
     run, experiment = results.run, results.plan.experiment
-    verdicts = verify.check(results, experiment.expect)
+    verdicts = claims.check(results, experiment.expect)
     found: dict[str, Finding] = {}
     refused: dict[str, str] = {}
-    for name in verify.wanted(experiment):
+    for name in analyses.wanted(experiment):
         try:
-            found |= verify.analyze(results, (name,))
+            found |= analyses.analyze(results, (name,))
         except InvalidInput as problem:
             refused[name] = str(problem)
     with contextlib.suppress(InvalidInput):
         for name in OVERVIEW if experiment.n_cells <= FEW_CELLS else ():
-            found |= verify.analyze(results, (name,))
+            found |= analyses.analyze(results, (name,))
     return Content(
         results=results,
         status=run.status(),

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import jinja2
 from markupsafe import Markup
 
-from superposition_cli import __version__, verify
+from superposition_cli.analyses import claims
 from superposition_cli.report import labels, picker, show, style
 from superposition_cli.report.content import Content
 from superposition_cli.report.drawings import DRAWINGS
 from superposition_cli.report.style import Drawing
 from superposition_cli.running import fsio
+from superposition_cli.version import __version__
 
 TABLE_ROWS = 60
 FILES = ("svg", "png")
@@ -76,7 +77,7 @@ def fill(template: str, script: str = "", **given: Any) -> str:
         "css": Markup(css),
         "script": Markup(script),
         "policy": policy(css, script),
-        "shown": verify.shown,
+        "shown": claims.shown,
         "version": __version__,
         "raw": Markup,
         "fenced": fenced,

@@ -6,10 +6,10 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from superposition_cli.analyses.claims import shown
 from superposition_cli.analyses.findings import Finding
 from superposition_cli.report import terminal
 from superposition_cli.report.content import Content
-from superposition_cli.verify import shown
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDEST = 60  # characters of a sparkline or a map

@@ -10,9 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from superposition_cli.analyses.claims import Outcome, Verdict, shown
 from superposition_cli.report.labels import HEADINGS, plain, short
 from superposition_cli.running.launch import Estimate
-from superposition_cli.verify import Outcome, Verdict, shown
 
 
 def clean(text: str) -> Text:

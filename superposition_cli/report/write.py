@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
-from superposition_cli import verify
+from superposition_cli import analyses
 from superposition_cli.config.complaints import hint
 from superposition_cli.errors import InvalidInput
 from superposition_cli.report import compare, content, page, style, summary
@@ -36,7 +36,7 @@ def report(
 def _gathered(path: Path, again: bool) -> Content:
     results = Results(path)
     if again:
-        verify.analyze(results, verify.wanted(results.plan.experiment), again=True)
+        analyses.analyze(results, analyses.wanted(results.plan.experiment), again=True)
     return content.gather(results)
 
 

@@ -20,10 +20,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from superposition_cli import __version__
 from superposition_cli.errors import FolderRefused, InvalidInput
 from superposition_cli.running import fsio
 from superposition_cli.running.fsio import Arrays
+from superposition_cli.version import __version__
 
 SCHEMA_VERSION = 1
 PARTS = ("weights", "history", "metrics")

@@ -4,12 +4,11 @@ import helpers
 import numpy as np
 import pytest
 
-from superposition_cli.analyses import ANALYSES
+from superposition_cli.analyses import ANALYSES, analyze
 from superposition_cli.analyses.findings import Finding
 from superposition_cli.report import style
 from superposition_cli.report.drawings import DRAWINGS
 from superposition_cli.running.results import Results
-from superposition_cli.verify import analyze
 
 WITHOUT: set[str] = set()  # still to be drawn
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from helpers import BASE, CHUNKS_OF_TWO, TINY, sp, swept, trained
 
-from superposition_cli import cli
+from superposition_cli.commands import console as commands_console
 from superposition_cli.config import shipped
 from superposition_cli.report.listing import LISTS
 from superposition_cli.running import sweep
@@ -297,7 +297,7 @@ def test_no_colour_where_none_is_wanted(command, monkeypatch, way):
 
 
 def coloured(monkeypatch):
-    console = cli.console()
+    console = commands_console.console()
     with console.capture() as captured:
         console.print("[red]x[/red]")
     return captured.get()

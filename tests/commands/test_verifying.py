@@ -9,8 +9,7 @@ import pytest
 from helpers import TINY, sp
 from typer.testing import CliRunner
 
-from superposition_cli import verify
-from superposition_cli.analyses import findings
+from superposition_cli.analyses import claims, findings
 from superposition_cli.analyses.findings import Finding
 from superposition_cli.cli import app
 from superposition_cli.config import Expectation
@@ -46,19 +45,19 @@ def claim(**fields):
     ],
 )
 def test_a_claim_holds_or_fails(fields, observed, passes):
-    assert verify.holds(claim(**fields), observed) is passes
+    assert claims.holds(claim(**fields), observed) is passes
 
 
 def test_what_is_expected_is_said_with_its_tolerance():
-    assert verify.expected(claim(approx=0.45, tol=0.05)) == "0.45 +- 0.05"
-    assert verify.expected(claim(approx=2.0, rtol=0.02)) == "2 +- 2 %"
-    assert verify.expected(claim(min=0.9)) == ">= 0.9"
-    assert verify.expected(claim(equals=True)) == "= true"
+    assert claims.expected(claim(approx=0.45, tol=0.05)) == "0.45 +- 0.05"
+    assert claims.expected(claim(approx=2.0, rtol=0.02)) == "2 +- 2 %"
+    assert claims.expected(claim(min=0.9)) == ">= 0.9"
+    assert claims.expected(claim(equals=True)) == "= true"
 
 
 def test_values_are_shown_as_a_configuration_writes_them():
     values = (None, True, 5, 1.0000123, "2 digons", float("nan"))
-    assert [verify.shown(one) for one in values] == [
+    assert [claims.shown(one) for one in values] == [
         "none",
         "true",
         "5",
@@ -133,7 +132,7 @@ def test_verify_trains_what_is_missing_and_says_what_holds(folder):
 def test_verify_json_is_described(folder):
     path = written(folder, "equals: 2")
     content = json.loads(run("verify", path, "--runs-dir", str(folder), "-q", "--json").stdout)
-    page = (Path(__file__).parents[1] / "docs" / "json.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "json.md").read_text(encoding="utf-8")
     section = page.split("## sp verify --json")[1].split("\n## ")[0]
     listed = set(re.findall(r"^\| `([^`]+)` \|", section, re.M))
     (one,) = content.pop("configs")

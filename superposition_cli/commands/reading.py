@@ -1,0 +1,75 @@
+"""Looking at finished runs: `sp show`, `sp analyze`, `sp report` and `sp plot`."""
+
+from superposition_cli import options as given
+from superposition_cli.commands.console import RUNS, console, give, give_json
+
+
+def show(
+    run: given.RunName,
+    runs_dir: given.RunsDir = RUNS,
+    columns: given.Columns = "",
+    limit: given.Limit = 40,
+    as_json: given.AsJson = False,
+    as_csv: given.AsCsv = False,
+) -> None:
+    """Show one run: a row per cell, with the values of the selected models."""
+    from superposition_cli.report import show as view
+    from superposition_cli.running.folder import locate
+
+    content = view.read(locate(run, runs_dir), None if as_json or as_csv else limit)
+    if as_json:
+        give_json(view.as_json(content))
+    elif as_csv:
+        give(view.as_csv(content))
+    else:
+        console().print(view.as_table(content, [one for one in columns.split(",") if one]))
+
+
+def analyze(
+    run: given.RunName,
+    runs_dir: given.RunsDir = RUNS,
+    again: given.Again = False,
+    as_json: given.AsJson = False,
+) -> None:
+    """Compute the findings a finished run does not have yet, without training."""
+    from superposition_cli import analyses
+    from superposition_cli.report import terminal
+    from superposition_cli.running.folder import locate
+    from superposition_cli.running.results import Results
+
+    results = Results(locate(run, runs_dir))
+    found = analyses.analyze(results, analyses.wanted(results.plan.experiment), again)
+    content = {name: dict(finding.numbers) for name, finding in found.items()}
+    if as_json:
+        rows = {name: list(finding.rows) for name, finding in found.items()}
+        give_json({"schema_version": 1, "numbers": content, "rows": rows})
+    else:
+        console().print(terminal.facts_table(content))
+
+
+def report(
+    runs: given.RunNames,
+    runs_dir: given.RunsDir = RUNS,
+    again: given.Again = False,
+    format_: given.Format = "html,md",
+    quiet: given.Quiet = False,
+) -> None:
+    """Report on finished runs: a page, figures, and what was found on the terminal."""
+    from superposition_cli.report import write
+
+    page, shown = write.report(runs, runs_dir, format_, again)
+    if not quiet:
+        console(stderr=True).print(shown)
+    give(f"{page}\n")
+
+
+def plot(
+    run: given.RunName,
+    figure: given.Figure = "",
+    output: given.Output = None,
+    runs_dir: given.RunsDir = RUNS,
+) -> None:
+    """Draw one figure of a finished run's report into a file."""
+    from superposition_cli.report import write
+
+    give(f"{write.plot(run, runs_dir, figure, output)}\n")

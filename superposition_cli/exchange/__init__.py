@@ -1,0 +1,1 @@
+"""Matrices and runs in and out: measuring, importing, exporting."""
