@@ -59,7 +59,8 @@ def errors(setting: Setting) -> np.ndarray:
         one = train.model_keys(*grid.roots_of_one(setting))[0][0]
         keys = jnp.stack([one, one])
         state = train.start(spec, knobs, keys)
-        turned = models.rotated(jax.tree.map(lambda leaf: leaf[1], state.params), R)
+        second = jax.tree.map(lambda leaf: leaf[1], state.params)
+        turned = models.rotated(models.MODELS[spec.model].axes, second, R)
         begun = jax.tree.map(lambda leaf, other: leaf.at[1].set(other), state.params, turned)
         W = _course(spec, knobs, keys, state._replace(params=begun))
         plain, other = W[:, 0], W[:, 1]

@@ -88,7 +88,7 @@ def _losses(spec: Spec, knobs: Knobs, key: jax.Array, params: Params) -> dict[st
     hidden = model.hidden(params, x)
 
     def absorbed(R: jax.Array) -> jax.Array:
-        return batch_loss(spec, knobs, models.rotated(params, R), x)
+        return batch_loss(spec, knobs, models.rotated(model.axes, params, R), x)
 
     def unabsorbed(R: jax.Array) -> jax.Array:
         return answer_loss(spec, knobs, x, model.read_out(params, R @ hidden))

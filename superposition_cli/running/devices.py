@@ -6,12 +6,15 @@ an accelerator a chunk should fill the memory.
 
 import math
 import os
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
 
-from superposition_cli.toy import objectives, patterns
-from superposition_cli.toy.spec import Spec
+from superposition_cli.toy import rng
+from superposition_cli.toy.models import MODELS
+from superposition_cli.toy.objectives import OBJECTIVES
+from superposition_cli.toy.spec import Spec, any_knobs
 
 CACHE_BYTES = 4 << 20  # working set of a chunk on one core that the caches still serve
 ACCELERATOR_SHARE = 0.5  # of the device memory, for one chunk
@@ -54,20 +57,18 @@ def model_bytes(spec: Spec) -> int:
 
 
 def batch(spec: Spec) -> int:
-    """Return how many inputs a step looks at, or does the work of looking at.
-
-    Closed forms cost about as much as the nodes that they stand for; the expansion in pairs
-    of active features evaluates every output of every pair at six points.
-    """
-    if spec.objective == "population":
-        return 1 if objectives.is_linear(spec) else len(patterns.nodes(spec, 0).weight)
-    return 3 * spec.n_features**2 if spec.objective == "exact_sparse" else spec.batch_size
+    """Return how many inputs a step looks at, or does the work of looking at."""
+    work = OBJECTIVES[spec.objective].work
+    return work(spec) if work else spec.batch_size
 
 
+@cache
 def parameters(spec: Spec) -> int:
     """Count the parameters of one model."""
-    matrices = 2 if spec.model == "abs" else 1
-    return matrices * spec.n_features * spec.n_hidden + spec.n_features
+    begin = partial(MODELS[spec.model].init, spec)
+    with jax.enable_x64(spec.dtype == "float64"):
+        arrays = jax.eval_shape(begin, any_knobs(spec), rng.key(0))
+    return sum(math.prod(leaf.shape) for leaf in arrays.values())
 
 
 def chunk_models(machine: Machine, spec: Spec, n_models: int) -> int:

@@ -9,11 +9,11 @@ from jax import Array
 from superposition_cli.running.fsio import Arrays
 from superposition_cli.running.history import History
 from superposition_cli.toy.metrics import METRICS
+from superposition_cli.toy.models import MODELS
 from superposition_cli.toy.spec import Spec, State
 
 LOSSES = ("loss", "loss_error", "loss_normalised")
 SHARED = ("loss_step", "snapshot_step")  # one for all models, without a model axis
-PARAMETER_AXES = {"W": ("feature", "hidden"), "U": ("feature", "hidden"), "b": ("feature",)}
 HISTORY_AXES = {"loss": ("loss_step",), "loss_step": ("loss_step",)}
 
 
@@ -51,15 +51,18 @@ def records(
     return Records(*({"model": model, **part} for part in (weights, past, metrics)))
 
 
-def axes(name: str, part: str) -> tuple[str, ...]:
-    """Return the axes of an array of a part: "model" first, unless all models share it."""
+def axes(kind: str, name: str, part: str) -> tuple[str, ...]:
+    """Return the axes of an array of a part: "model" first, unless all models share it.
+
+    kind: the model's, which says what the axes of its parameters are.
+    """
     if name in SHARED:
         return (name,)
+    of_parameter = MODELS[kind].axes
     if part == "weights":
-        return ("model", *PARAMETER_AXES.get(name, ()))
+        return ("model", *of_parameter.get(name, ()))
     if part == "history":
         if name.startswith("snapshot_"):
-            parameter = PARAMETER_AXES[name.removeprefix("snapshot_")]
-            return ("model", "snapshot_step", *parameter)
+            return ("model", "snapshot_step", *of_parameter[name.removeprefix("snapshot_")])
         return ("model", *HISTORY_AXES.get(name, ()))
     return ("model", *(METRICS[name].axes if name in METRICS else ()))

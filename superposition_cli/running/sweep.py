@@ -7,6 +7,7 @@ boundaries fall.
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -177,7 +178,7 @@ def _commit(work: Work, carry: Carry) -> int:
     )
     diverged = int((parts.metrics["finite_steps"] < spec.steps).sum())
     facts = {"models": work.chunk.n_models, "diverged": diverged, "steps": spec.steps}
-    work.run.commit(work.chunk.number, parts._asdict(), axes, facts)
+    work.run.commit(work.chunk.number, parts._asdict(), partial(axes, spec.model), facts)
     return diverged
 
 

@@ -1,10 +1,12 @@
 """How inputs are drawn, and what is asked of them.
 
 An active feature is drawn from U[low, high]; a sampler decides which features are active
-together. `SAMPLERS` lists the ways to draw, `TARGETS` what the model should answer.
+together. `SAMPLERS` lists the ways to draw, `TARGETS` what the model should answer. Both say
+which exact laws they come with; what needs a law that is not there is measured on samples.
 """
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -23,11 +25,26 @@ class Sampler(NamedTuple):
     marginal: (spec, knobs) -> [n], the probability that a feature is active.
     joint: (spec, knobs) -> [n, n], the probability that two features are active together
         (off the diagonal).
+    patterns: (spec, knobs) -> (mask [P, n] of bool, chance [P]), every pattern of activity
+        that can occur and its probability; the mask is a NumPy array that follows from the
+        spec alone. Only where the magnitudes of a pattern are independent U[low, high].
+        Without it there is no expected loss.
+    moments: (spec, knobs) -> `Moments` of the target; asked only where the target has moments
+        of its own. Without it null loss and normalised loss come from samples.
     """
 
     draw: Callable[[Spec, Knobs, Array, int], Array]
     marginal: Callable[[Spec, Knobs], Array]
     joint: Callable[[Spec, Knobs], Array]
+    patterns: "Callable[[Spec, Knobs], Patterns] | None" = None
+    moments: "Callable[[Spec, Knobs], Moments] | None" = None
+
+
+class Patterns(NamedTuple):
+    """Which features are active together: the patterns there are, and how often each occurs."""
+
+    mask: np.ndarray  # [P, n] bool, fewest active features first
+    chance: Array  # [P], adding up to 1
 
 
 class Moments(NamedTuple):
@@ -40,13 +57,30 @@ class Moments(NamedTuple):
 def moments(spec: Spec, knobs: Knobs) -> Moments:
     """Return the exact moments of the target.
 
+    Raises `ValueError` where the sampler or the target comes without them.
+    """
+    law = SAMPLERS[spec.data].moments
+    if law is None or TARGETS[spec.target].moments is None:
+        raise ValueError(f"{spec.data} data with the target {spec.target} have no exact moments")
+    return law(spec, knobs)
+
+
+def has_moments(spec: Spec) -> bool:
+    """Say whether the moments of the target are known exactly."""
+    return SAMPLERS[spec.data].moments is not None and TARGETS[spec.target].moments is not None
+
+
+def moments_of_uniform(spec: Spec, knobs: Knobs) -> Moments:
+    """Return the exact moments of a target that has some, where active features are U[low, high].
+
     With q the marginal activity, J the joint one, and e1, e2 the first two moments of the
     magnitude of an active feature: mean = q e1, cov_ii = q e2 - (q e1)^2,
     cov_ij = (J_ij - q_i q_j) e1^2. For U[0, 1] and independent features the variance is
     p/3 - p^2/4.
     """
-    sampler = SAMPLERS[spec.data]
-    first, second = TARGETS[spec.target].moments(knobs.low, knobs.high)
+    sampler, of_magnitude = SAMPLERS[spec.data], TARGETS[spec.target].moments
+    assert of_magnitude is not None
+    first, second = of_magnitude(knobs.low, knobs.high)
     q = sampler.marginal(spec, knobs)
     covariance = (sampler.joint(spec, knobs) - jnp.outer(q, q)) * first**2
     variance = q * second - (q * first) ** 2
@@ -152,11 +186,56 @@ def _joint_anticorrelated(spec: Spec, knobs: Knobs) -> Array:
     return jnp.where(_same_set(spec), 0, jnp.outer(q, q))
 
 
+def patterns_of_independent(spec: Spec, knobs: Knobs) -> Patterns:
+    """Return all subsets of the features, each with chance Π_i p_i or 1 - p_i."""
+    mask = _listed(spec.n_features, [[(), (i,)] for i in range(spec.n_features)])
+    p = knobs.feature_probability
+    return Patterns(mask, jnp.prod(jnp.where(mask, p, 1 - p), axis=1))
+
+
+def patterns_of_correlated(spec: Spec, knobs: Knobs) -> Patterns:
+    """Return every choice of sets that are on, each with its own p."""
+    mask = _listed(spec.n_features, [[(), members] for members in spec.sets])
+    chance = jnp.ones(len(mask), knobs.importance.dtype)
+    for first, *_ in spec.sets:
+        p = knobs.feature_probability[first]
+        chance *= jnp.where(mask[:, first], p, 1 - p)
+    return Patterns(mask, chance)
+
+
+def patterns_of_exclusive(spec: Spec, knobs: Knobs) -> Patterns:
+    """Return every choice of one member or none from each set; of one-hot data never none.
+
+    Of a set with activity P and k members, one member is on with P/k.
+    """
+    silent: list[tuple[int, ...]] = [] if spec.data == "one_hot" else [()]
+    groups, q = sets(spec), _anticorrelated_marginal(spec, knobs)
+    mask = _listed(spec.n_features, [[*silent, *((i,) for i in group)] for group in groups])
+    chance = jnp.ones(len(mask), knobs.importance.dtype)
+    for group in groups:
+        p = q[group[0]]
+        chance *= jnp.where(mask[:, list(group)].any(1), p, 1 - len(group) * p)
+    return Patterns(mask, chance)
+
+
+def _listed(n: int, choices: Sequence[Sequence[tuple[int, ...]]]) -> np.ndarray:
+    """All ways to take one choice, the features that are on, from each: [P, n], fewest on first."""
+    taken = [list(itertools.chain(*picked)) for picked in itertools.product(*choices)]
+    mask = np.zeros((len(taken), n), bool)
+    for row, on in zip(mask, taken, strict=True):
+        row[on] = True
+    return mask[np.lexsort((*mask.T[::-1], mask.sum(1)))]
+
+
 class Target(NamedTuple):
-    """What the model should answer: the function, and its moments over U[low, high]."""
+    """What the model should answer.
+
+    answer: x [n, B] -> y [n, B].
+    moments: (low, high) -> first and second moment of the answer to U[low, high], or no law.
+    """
 
     answer: Callable[[Array], Array]
-    moments: Callable[[Array, Array], tuple[Array, Array]]
+    moments: Callable[[Array, Array], tuple[Array, Array]] | None = None
 
 
 def _identity_moments(low: Array, high: Array) -> tuple[Array, Array]:
@@ -169,14 +248,38 @@ def _abs_moments(low: Array, high: Array) -> tuple[Array, Array]:
     return mean, _identity_moments(low, high)[1]
 
 
-SAMPLERS = {
-    "uniform": Sampler(draw_independent, _own_probability, _joint_independent),
-    "correlated": Sampler(draw_correlated, _own_probability, _joint_correlated),
-    "anticorrelated": Sampler(draw_anticorrelated, _anticorrelated_marginal, _joint_anticorrelated),
-    "one_hot": Sampler(draw_anticorrelated, _anticorrelated_marginal, _joint_anticorrelated),
+SAMPLERS: dict[str, Sampler] = {
+    "uniform": Sampler(
+        draw_independent,
+        _own_probability,
+        _joint_independent,
+        patterns_of_independent,
+        moments_of_uniform,
+    ),
+    "correlated": Sampler(
+        draw_correlated,
+        _own_probability,
+        _joint_correlated,
+        patterns_of_correlated,
+        moments_of_uniform,
+    ),
+    "anticorrelated": Sampler(
+        draw_anticorrelated,
+        _anticorrelated_marginal,
+        _joint_anticorrelated,
+        patterns_of_exclusive,
+        moments_of_uniform,
+    ),
+    "one_hot": Sampler(
+        draw_anticorrelated,
+        _anticorrelated_marginal,
+        _joint_anticorrelated,
+        patterns_of_exclusive,
+        moments_of_uniform,
+    ),
 }
 
-TARGETS = {
+TARGETS: dict[str, Target] = {
     "identity": Target(lambda x: x, _identity_moments),
     "abs": Target(jnp.abs, _abs_moments),
 }

@@ -7,14 +7,15 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from superposition_cli.theory import packing
 from superposition_cli.toy import data, metrics, models
 from superposition_cli.toy.objectives import (
+    OBJECTIVES,
     affordable,
     batch_loss,
     errors,
     expected_loss,
     has_expected_loss,
+    has_null_loss,
     null_loss,
 )
 from superposition_cli.toy.spec import Knobs, Params, Spec
@@ -36,11 +37,11 @@ def evaluation_loss(spec: Spec, knobs: Knobs, key: Array, params: Params) -> Jud
     coarser one, which training uses, is off: the finer one is off by less.
 
     The mean over `spec.eval_samples` samples in batches of `spec.batch_size` (rounded up to
-    whole batches), batch t from `fold_in(key, t)`. The key is consumed. For packing it is
-    the squared coherence of the rows of W.
+    whole batches), batch t from `fold_in(key, t)`. The key is consumed. An objective may
+    judge otherwise, as that of packings does.
     """
-    if spec.objective == "packing":
-        loss = packing.squared_coherence(params["W"])
+    if (judge := OBJECTIVES[spec.objective].judge) is not None:
+        loss = judge(spec, knobs, params)
         return Judgement(loss, jnp.zeros_like(loss))
     if has_expected_loss(spec):
         loss = expected_loss(spec, knobs, params, affordable(spec, MOST_NODES))
@@ -55,6 +56,23 @@ def evaluation_loss(spec: Spec, knobs: Knobs, key: Array, params: Params) -> Jud
     zeros = jnp.zeros(2, knobs.importance.dtype)
     mean, square = jax.lax.scan(body, zeros, jnp.arange(batches))[0] / batches
     return Judgement(mean, jnp.sqrt(jnp.maximum(square - mean**2, 0) / max(batches - 1, 1)))
+
+
+def reference_loss(spec: Spec, knobs: Knobs, key: Array) -> Array:
+    """Return the null loss: exactly where it is known, else of the samples of `evaluation_loss`.
+
+    Σ_i I_i (E y_i² - (E y_i)²), both means over the same samples. The key is consumed.
+    """
+    if has_null_loss(spec):
+        return null_loss(spec, knobs)
+
+    def batch(t: Array) -> Array:
+        x = data.SAMPLERS[spec.data].draw(spec, knobs, jax.random.fold_in(key, t), spec.batch_size)
+        y = data.TARGETS[spec.target].answer(x)
+        return jnp.stack([y.mean(1), (y**2).mean(1)])
+
+    mean, square = jax.lax.map(batch, jnp.arange(-(-spec.eval_samples // spec.batch_size))).mean(0)
+    return jnp.sum(knobs.importance * (square - mean**2))
 
 
 def feature_errors(spec: Spec, knobs: Knobs, key: Array, params: Params) -> Array:
@@ -85,7 +103,8 @@ def judge(
     """Return loss, its error, null loss, normalised loss and the named metrics of K models."""
 
     def one(knobs: Knobs, key: Array, params: Params) -> dict[str, Array]:
-        (loss, error), null = evaluation_loss(spec, knobs, key, params), null_loss(spec, knobs)
+        loss, error = evaluation_loss(spec, knobs, key, params)
+        null = reference_loss(spec, knobs, key)
         W = models.MODELS[spec.model].embedding(params)
         measured = {name: metrics.METRICS[name].compute(W, knobs) for name in names}
         judged = {"loss": loss, "loss_error": error, "null_loss": null}

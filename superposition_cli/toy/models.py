@@ -10,13 +10,14 @@ hidden activation h [m, B]: Wᵀx for the first two, ReLU(Wᵀx) for the others.
 Source: Elhage et al. 2022.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from superposition_cli.theory import expansion, linear
 from superposition_cli.toy.spec import Knobs, Params, Spec
 
 
@@ -32,6 +33,20 @@ class Init(NamedTuple):
     unit: Callable[..., Array]
 
 
+class FewActive(NamedTuple):
+    """Closed forms of the loss by pattern of activity, for W [n, m], b [n], importance [n].
+
+    Magnitudes are independent U[0, 1], the answer asked for is the input itself.
+
+    none: -> [], no feature active. one: -> [n], feature i alone.
+    two: -> [n (n - 1) / 2], features i < j together, in the order of `np.triu_indices`.
+    """
+
+    none: Callable[[Array, Array], Array]  # of b and importance
+    one: Callable[[Array, Array, Array], Array]
+    two: Callable[[Array, Array, Array], Array]
+
+
 class Model(NamedTuple):
     """One architecture.
 
@@ -40,6 +55,12 @@ class Model(NamedTuple):
     embedding: (params) -> W [n, m], row i being the direction of feature i.
     hidden: (params, x [n, B]) -> h [m, B], the hidden activation.
     read_out: (params, h [m, B]) -> y [n, B]; read_out(hidden(x)) is apply(x) up to rounding.
+    axes: the axes of each parameter, each `feature`, `hidden` or a name of the model's own;
+        what is kept beside the arrays, and along what a rotation acts.
+    linear_hidden: whether h is Wᵀx, so that no basis of the hidden space is privileged.
+    of_moments: (params, importance, mean, covariance) -> [], the expected loss where the first
+        two moments of the inputs decide it and the answer asked for is the input itself.
+    few_active: closed forms of parameters W and b, where there are some.
     """
 
     init: Callable[[Spec, Knobs, Array], Params]
@@ -47,6 +68,10 @@ class Model(NamedTuple):
     embedding: Callable[[Params], Array]
     hidden: Callable[[Params, Array], Array]
     read_out: Callable[[Params, Array], Array]
+    axes: Mapping[str, tuple[str, ...]]
+    linear_hidden: bool = False
+    of_moments: Callable[[Params, Array, Array, Array], Array] | None = None
+    few_active: FewActive | None = None
 
 
 def init_tied(spec: Spec, knobs: Knobs, key: Array) -> Params:
@@ -172,18 +197,37 @@ def embedding(params: Params) -> Array:
     return params["W"]
 
 
-def rotated(params: Params, R: Array) -> Params:
-    """Return the model whose hidden space is rotated by R [m, m], both matrices taking it in.
+def rotated(axes: Mapping[str, tuple[str, ...]], params: Params, R: Array) -> Params:
+    """Return the model whose hidden space is rotated by R [m, m], along every axis `hidden`.
 
     W becomes W Rᵀ, and so does U: what was φ(Wᵀx) becomes φ(R Wᵀx), and what reads it applies
     Rᵀ first. Without a nonlinearity φ between them, or with R a permutation, the model
     computes what it did. Source: Elhage et al. 2022, "Privileged and non-privileged bases".
     """
-    return {name: leaf @ R.T if name in MATRICES else leaf for name, leaf in params.items()}
+    return {name: _turned(axes[name], leaf, R) for name, leaf in params.items()}
+
+
+def _turned(axes: tuple[str, ...], leaf: Array, R: Array) -> Array:
+    for place, axis in enumerate(axes):
+        if axis == "hidden":
+            leaf = jnp.moveaxis(jnp.moveaxis(leaf, place, -1) @ R.T, -1, place)
+    return leaf
+
+
+def linear_loss(params: Params, importance: Array, mean: Array, covariance: Array) -> Array:
+    """Return the expected loss of a linear model, `theory.linear.linear_loss`."""
+    return linear.linear_loss(params["W"], params["b"], importance, mean, covariance)
+
+
+def _one_active(W: Array, b: Array, importance: Array) -> Array:
+    """The loss of each feature active alone: its own deficit, and what it does to the others."""
+    deficit = expansion.single_deficits(W, b, importance)
+    return deficit + expansion.single_interference(W, b, importance)
 
 
 GRAM_RATIO = 2.5
-MATRICES = ("W", "U")  # parameters [n, m]
+TIED = {"W": ("feature", "hidden"), "b": ("feature",)}
+UNTIED = {**TIED, "U": ("feature", "hidden")}
 
 INITS: dict[str, Init] = {
     "xavier_normal": Init(xavier_std, jax.random.normal),
@@ -191,9 +235,29 @@ INITS: dict[str, Init] = {
     "kaiming_uniform": Init(kaiming_std, unit_uniform),
 }
 
-MODELS = {
-    "linear": Model(init_tied, apply_linear, embedding, linear_activation, linear_read_out),
-    "relu_output": Model(init_tied, apply_relu_output, embedding, linear_activation, relu_read_out),
-    "relu_hidden": Model(init_tied, apply_relu_hidden, embedding, relu_activation, relu_read_out),
-    "abs": Model(init_untied, apply_abs, embedding, relu_activation, untied_read_out),
+MODELS: dict[str, Model] = {
+    "linear": Model(
+        init_tied,
+        apply_linear,
+        embedding,
+        linear_activation,
+        linear_read_out,
+        TIED,
+        linear_hidden=True,
+        of_moments=linear_loss,
+    ),
+    "relu_output": Model(
+        init_tied,
+        apply_relu_output,
+        embedding,
+        linear_activation,
+        relu_read_out,
+        TIED,
+        linear_hidden=True,
+        few_active=FewActive(expansion.silent_loss, _one_active, expansion.pair_losses),
+    ),
+    "relu_hidden": Model(
+        init_tied, apply_relu_hidden, embedding, relu_activation, relu_read_out, TIED
+    ),
+    "abs": Model(init_untied, apply_abs, embedding, relu_activation, untied_read_out, UNTIED),
 }

@@ -10,10 +10,12 @@ Source: Elhage et al. 2022.
     exact_sparse  the expectation over inputs with at most `order` active features
     packing       not a loss of inputs but of the vectors: their largest squared cosine, smoothed
 
-An objective is called with the number t of the step and a key of that step's own.
+An objective is called with the number t of the step and a key of that step's own. What judges
+a model is the paper's loss, whatever it descends, unless the objective says otherwise.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +26,22 @@ from superposition_cli.theory import expansion, linear, packing
 from superposition_cli.toy import data, models, patterns
 from superposition_cli.toy.spec import Knobs, Params, Spec
 
-Objective = Callable[[Spec, Knobs, Array, Array, Params], Array]
+
+class Objective(NamedTuple):
+    """What training descends.
+
+    loss: (spec, knobs, key, t, params) -> [], at step t; the key is consumed.
+    fixed: whether it is one function of the parameters at every step: nothing is drawn.
+    work: (spec) -> how many inputs a step does the work of looking at; by default its batch.
+    judge: (spec, knobs, params) -> [], what stands for the loss of models where it is not the
+        paper's; null is then (spec, knobs) -> [], what it is compared with.
+    """
+
+    loss: Callable[[Spec, Knobs, Array, Array, Params], Array]
+    fixed: bool = False
+    work: Callable[[Spec], int] | None = None
+    judge: Callable[[Spec, Knobs, Params], Array] | None = None
+    null: Callable[[Spec, Knobs], Array] | None = None
 
 
 def batch_loss(spec: Spec, knobs: Knobs, params: Params, x: Array) -> Array:
@@ -90,12 +107,12 @@ def expected_loss(spec: Spec, knobs: Knobs, params: Params, finer: int = 0) -> A
     `relu_output` and magnitudes begin at zero, Gauss-Legendre nodes otherwise (`finer` adds
     nodes per axis). Raises `ValueError` where `has_expected_loss` is false.
     """
-    if is_linear(spec):
-        mean, covariance = data.moments(spec, knobs)
-        return linear.linear_loss(params["W"], params["b"], knobs.importance, mean, covariance)
-    chance = patterns.probability(spec, knobs)
+    if (of_moments := _law_of_moments(spec)) is not None:
+        return of_moments(params, knobs.importance, *data.moments(spec, knobs))
+    active, chance = patterns.patterns(spec, knobs)
     rest = _quadrature(spec, knobs, params, chance, finer)
-    return _few_active(spec, knobs, params, chance) + rest if _has_closed_forms(spec) else rest
+    closed = _closed_forms(spec)
+    return _few_active(closed, knobs, params, active, chance) + rest if closed else rest
 
 
 def affordable(spec: Spec, most: int) -> int:
@@ -105,42 +122,46 @@ def affordable(spec: Spec, most: int) -> int:
 
 def _fewest(spec: Spec) -> int:
     """The active features from which on patterns are left to quadrature."""
-    return 3 if _has_closed_forms(spec) else 0
+    return 3 if _closed_forms(spec) else 0
 
 
 def has_expected_loss(spec: Spec) -> bool:
     """Say whether the expected loss can be computed without sampling."""
-    return is_linear(spec) or spec.n_features <= patterns.MAX_FEATURES
+    return is_linear(spec) or patterns.listed(spec)
 
 
 def is_linear(spec: Spec) -> bool:
-    """Say whether only the first two moments of the data matter."""
-    return spec.model == "linear" and spec.target == "identity"
+    """Say whether only the first two moments of the data matter, and are known."""
+    return _law_of_moments(spec) is not None
 
 
-def _has_closed_forms(spec: Spec) -> bool:
-    return spec.model == "relu_output" and spec.target == "identity" and spec.zero_based
+def _law_of_moments(spec: Spec) -> Callable[[Params, Array, Array, Array], Array] | None:
+    known = spec.target == "identity" and data.has_moments(spec)
+    return models.MODELS[spec.model].of_moments if known else None
 
 
-def _few_active(spec: Spec, knobs: Knobs, params: Params, chance: Array) -> Array:
+def _closed_forms(spec: Spec) -> models.FewActive | None:
+    apply = spec.target == "identity" and spec.zero_based
+    return models.MODELS[spec.model].few_active if apply else None
+
+
+def _few_active(
+    closed: models.FewActive, knobs: Knobs, params: Params, active: np.ndarray, chance: Array
+) -> Array:
     """The share of patterns with at most two active features, magnitudes in U[0, high].
 
     In units of `high` magnitudes are U[0, 1] and the bias is b / high.
     """
     W, b, importance = params["W"], params["b"] / knobs.high, knobs.importance
-    active = patterns.patterns(spec)
     count = active.sum(1)
     one = np.flatnonzero(count == 1)
-    feature = active[one].argmax(1)
-    singles = expansion.single_deficits(W, b, importance)
-    singles += expansion.single_interference(W, b, importance)
-    total = jnp.sum(chance[one] * singles[feature])
-    total += jnp.sum(chance[count == 0]) * expansion.silent_loss(b, importance)
+    total = jnp.sum(chance[one] * closed.one(W, b, importance)[active[one].argmax(1)])
+    total += jnp.sum(chance[count == 0]) * closed.none(b, importance)
     two = np.flatnonzero(count == 2)
     if len(two):
-        j, k = np.triu_indices(spec.n_features, 1)
+        j, k = np.triu_indices(active.shape[1], 1)
         pair = [np.flatnonzero(active[i][j] & active[i][k])[0] for i in two]
-        total += jnp.sum(chance[two] * expansion.pair_losses(W, b, importance)[np.array(pair)])
+        total += jnp.sum(chance[two] * closed.two(W, b, importance)[np.array(pair)])
     return total * knobs.high**2
 
 
@@ -168,20 +189,45 @@ def soft_packing(spec: Spec, knobs: Knobs, key: Array, t: Array, params: Params)
     return packing.soft_squared_coherence(params["W"], packing.sharpness(t, spec.steps))
 
 
+def coherence(spec: Spec, knobs: Knobs, params: Params) -> Array:
+    """Return the squared coherence of the rows of W, which judges a packing."""
+    return packing.squared_coherence(params["W"])
+
+
+def least_coherence(spec: Spec, knobs: Knobs) -> Array:
+    """Return the square of the Welch bound, the least that a packing's loss may be."""
+    n = jnp.asarray(spec.n_features, knobs.importance.dtype)
+    return linear.welch_bound(n, spec.n_hidden) ** 2
+
+
 def null_loss(spec: Spec, knobs: Knobs) -> Array:
     """Return the loss of answering the mean, sum_i I_i var(y_i).
 
-    For packing it is the square of the Welch bound, the least loss there may be.
+    For a packing it is `least_coherence`. Raises `ValueError` where `has_null_loss` is false.
     """
-    if spec.objective == "packing":
-        n, m = jnp.asarray(spec.n_features, knobs.importance.dtype), spec.n_hidden
-        return linear.welch_bound(n, m) ** 2
+    if (null := OBJECTIVES[spec.objective].null) is not None:
+        return null(spec, knobs)
     return linear.null_loss(knobs.importance, jnp.diagonal(data.moments(spec, knobs).covariance))
 
 
+def has_null_loss(spec: Spec) -> bool:
+    """Say whether the null loss is known without sampling."""
+    return OBJECTIVES[spec.objective].null is not None or data.has_moments(spec)
+
+
+def _population_work(spec: Spec) -> int:
+    """Closed forms cost about as much as the nodes that they stand for."""
+    return 1 if is_linear(spec) else len(patterns.nodes(spec, 0).weight)
+
+
+def _pairs_work(spec: Spec) -> int:
+    """The expansion evaluates every output of every pair of active features at six points."""
+    return 3 * spec.n_features**2
+
+
 OBJECTIVES: dict[str, Objective] = {
-    "sampled": sampled,
-    "population": population,
-    "exact_sparse": exact_sparse,
-    "packing": soft_packing,
+    "sampled": Objective(sampled),
+    "population": Objective(population, fixed=True, work=_population_work),
+    "exact_sparse": Objective(exact_sparse, fixed=True, work=_pairs_work),
+    "packing": Objective(soft_packing, judge=coherence, null=least_coherence),
 }

@@ -1,4 +1,4 @@
-"""Which features are active together: every pattern of activity, its probability, its nodes.
+"""Expectations over few features: every pattern of activity, and nodes for its magnitudes.
 
 For few features the expectation over inputs is a finite sum over patterns of activity of
 low-dimensional integrals over the magnitudes; tensor Gauss-Legendre nodes turn it into one
@@ -9,12 +9,12 @@ import functools
 import itertools
 from typing import NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
-from jax import Array
 
 from superposition_cli.toy import data
-from superposition_cli.toy.spec import Knobs, Spec
+from superposition_cli.toy.data import Patterns
+from superposition_cli.toy.spec import Knobs, Spec, any_knobs
 
 MAX_FEATURES = 6
 NODES_PER_AXIS = (1, 24, 10, 6, 5, 4, 4)  # by the number of active features
@@ -31,50 +31,30 @@ class Nodes(NamedTuple):
     weight: np.ndarray  # [Q], adding up to 1 within a pattern
 
 
+def listed(spec: Spec) -> bool:
+    """Say whether the patterns of activity are listed: the sampler does, and features are few."""
+    return data.SAMPLERS[spec.data].patterns is not None and spec.n_features <= MAX_FEATURES
+
+
+def patterns(spec: Spec, knobs: Knobs) -> Patterns:
+    """Return every pattern of activity that can occur and its probability.
+
+    Raises `ValueError` for more than six features, and where the sampler lists none.
+    """
+    law = data.SAMPLERS[spec.data].patterns
+    if law is None:
+        raise ValueError(f"{spec.data} data come without a list of their activity patterns")
+    if spec.n_features > MAX_FEATURES:
+        many = f"not {spec.n_features}"
+        raise ValueError(f"activity patterns are listed for n_features <= {MAX_FEATURES}, {many}")
+    return law(spec, knobs)
+
+
 @functools.cache
-def patterns(spec: Spec) -> np.ndarray:
-    """Return every pattern of activity that can occur, as booleans [P, n], fewest first.
-
-    Raises `ValueError` for more than six features.
-    """
-    n = spec.n_features
-    if n > MAX_FEATURES:
-        raise ValueError(f"activity patterns are listed for n_features <= {MAX_FEATURES}, not {n}")
-    every = np.array(list(itertools.product((False, True), repeat=n)))
-    possible = every[[_possible(spec, active) for active in every]]
-    return possible[np.argsort(possible.sum(1), kind="stable")]
-
-
-def _possible(spec: Spec, active: np.ndarray) -> bool:
-    if spec.data == "uniform":
-        return True
-    counts = [(int(active[list(members)].sum()), len(members)) for members in data.sets(spec)]
-    if spec.data == "correlated":
-        return all(count in (0, size) for count, size in counts)
-    if spec.data == "one_hot":
-        return counts[0][0] == 1
-    return all(count <= 1 for count, _ in counts)
-
-
-def probability(spec: Spec, knobs: Knobs) -> Array:
-    """Return the probability [P] of every pattern of `patterns`; they add up to 1.
-
-    Independent features: prod_i p_i or 1 - p_i. A correlated set is on with its p or off.
-    Of an anticorrelated set with activity P and k members, one member is on with P/k.
-    """
-    active = patterns(spec)
-    total = jnp.ones(len(active), knobs.importance.dtype)
-    q = data.SAMPLERS[spec.data].marginal(spec, knobs)
-    if spec.data == "uniform":
-        return jnp.prod(jnp.where(active, q, 1 - q), axis=1)
-    for members in data.sets(spec):
-        own = active[:, list(members)]
-        if spec.data == "correlated":
-            total *= jnp.where(own[:, 0], q[members[0]], 1 - q[members[0]])
-        else:
-            marginal = q[members[0]]
-            total *= jnp.where(own.any(1), marginal, 1 - len(members) * marginal)
-    return total
+def masks(spec: Spec) -> np.ndarray:
+    """Return the mask of `patterns`, which no knob changes: [P, n] of bool."""
+    with jax.ensure_compile_time_eval():
+        return np.asarray(patterns(spec, any_knobs(spec)).mask)
 
 
 @functools.cache
@@ -85,7 +65,7 @@ def nodes(spec: Spec, fewest: int, finer: int = 0) -> Nodes:
     """
     n = spec.n_features
     columns, owners, weights = [np.zeros((n, 0))], [np.zeros(0, int)], [np.zeros(0)]
-    for index, active in enumerate(patterns(spec)):
+    for index, active in enumerate(masks(spec)):
         count = int(active.sum())
         if count < fewest:
             continue
@@ -98,7 +78,7 @@ def nodes(spec: Spec, fewest: int, finer: int = 0) -> Nodes:
         products = itertools.product(factors, repeat=count)
         weights.append(np.array([np.prod(one) for one in products]))
     pattern = np.concatenate(owners)
-    on = patterns(spec)[pattern].T
+    on = masks(spec)[pattern].T
     return Nodes(np.concatenate(columns, 1), on, pattern, np.concatenate(weights))
 
 
@@ -107,7 +87,7 @@ def affordable(spec: Spec, fewest: int, most: int) -> int:
 
     At most `FINEST`; 0 where the coarsest rule has so many already, or none at all.
     """
-    counts = patterns(spec).sum(1)
+    counts = masks(spec).sum(1)
     active = counts[counts >= fewest]
 
     def size(finer: int) -> int:

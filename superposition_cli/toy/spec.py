@@ -13,6 +13,7 @@ model; K appears only where `jax.vmap` puts it.
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import optax
 from jax import Array
 
@@ -62,6 +63,13 @@ class Knobs(NamedTuple):
     init_scale: Array  # [], factor on the standard deviation that weights begin with
     hidden_l1: Array  # [], price of the mean sum of |h| in what is descended
     adversarial_norm: Array  # [], length of the push on training inputs, by that of the input
+
+
+def any_knobs(spec: Spec) -> Knobs:
+    """Return knobs of the right shapes, all 1, for what follows from the spec alone."""
+    vectors = ("feature_probability", "importance")
+    shapes = {name: (spec.n_features,) if name in vectors else () for name in Knobs._fields}
+    return Knobs(*(np.ones(shapes[name], spec.dtype) for name in Knobs._fields))  # type: ignore[arg-type]
 
 
 class State(NamedTuple):

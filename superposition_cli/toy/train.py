@@ -218,7 +218,7 @@ OPTIMIZERS: dict[str, Callable[[Knobs, Array], optax.GradientTransformation]] = 
 TASKS: dict[type[Spec], Task] = {
     Spec: Task(
         lambda spec, *at: models.MODELS[spec.model].init(spec, *at),
-        lambda spec, *at: OBJECTIVES[spec.objective](spec, *at),
+        lambda spec, *at: OBJECTIVES[spec.objective].loss(spec, *at),
         lambda knobs: knobs,
     ),
     sae.SaeSpec: Task(sae.init, sae.objective, lambda knobs: knobs.toy),

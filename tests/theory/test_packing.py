@@ -117,7 +117,9 @@ def test_the_objective_sees_the_step():
     spec, knobs = packing_spec(n_features=6, n_hidden=3, steps=11), packing_knobs(6)
     params = {"W": jnp.asarray(six_lines()), "b": jnp.zeros(6)}
     key = make_keys(1)[0]
-    losses = [float(objectives.OBJECTIVES["packing"](spec, knobs, key, t, params)) for t in (0, 10)]
+    losses = [
+        float(objectives.OBJECTIVES["packing"].loss(spec, knobs, key, t, params)) for t in (0, 10)
+    ]
     assert losses == pytest.approx([0.2 + np.log(30) / 10, 0.2 + np.log(30) / 2000])
 
 

@@ -57,7 +57,7 @@ def test_a_turn_is_taken_in_by_both_matrices(float64, model):
     # W becomes W Rᵀ, so that the hidden vector before its nonlinearity becomes R Wᵀx.
     turn = np.array([[0.6, -0.8], [0.8, 0.6]])
     z = turn @ params["W"].T @ x
-    turned = models.MODELS[model].hidden(models.rotated(params, turn), x)
+    turned = models.MODELS[model].hidden(models.rotated(models.MODELS[model].axes, params, turn), x)
     expected = relu(z) if model in ("relu_hidden", "abs") else z
     np.testing.assert_allclose(turned, expected, rtol=1e-12)
 
@@ -66,7 +66,7 @@ def test_a_turn_is_taken_in_by_both_matrices(float64, model):
 def test_renaming_neurons_changes_no_model(float64, model):
     params, x = some_params(model, 4, 3), np.random.default_rng(1).normal(size=(4, 2))
     apply, swap = models.MODELS[model].apply, np.eye(3)[[2, 0, 1]]
-    y = apply(models.rotated(params, swap), x)
+    y = apply(models.rotated(models.MODELS[model].axes, params, swap), x)
     np.testing.assert_allclose(y, apply(params, x), rtol=1e-12, atol=1e-12)
 
 

@@ -53,7 +53,7 @@ def test_sampled_loss_is_the_loss_on_the_batch_of_its_key(sampler):
     x = data.SAMPLERS[sampler].draw(spec, knobs, key, spec.batch_size)
     assert x.shape == (5, spec.batch_size)
     expected = objectives.batch_loss(spec, knobs, params, x)
-    loss = objectives.OBJECTIVES["sampled"](spec, knobs, key, 0, params)
+    loss = objectives.OBJECTIVES["sampled"].loss(spec, knobs, key, 0, params)
     assert float(loss) == pytest.approx(float(expected), rel=1e-6)
 
 
