@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from superposition_cli.config import marks
 from superposition_cli.config.complaints import Complaint, Strict, hint, refuse
+from superposition_cli.config.marks import Part
 from superposition_cli.config.settings import PAIR, VECTORS, Setting
 from superposition_cli.config.vectors import (
     Positive,
@@ -208,18 +210,16 @@ class Sweep(Strict):
         return math.prod(axis.length for axis in self.axes)
 
 
-NOT_SWEPT = ("train.restarts", "train.select", "train.snapshots")
-SECTIONS = {
-    name: field.annotation.model_fields
-    for name, field in Setting.model_fields.items()
-    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-}
-SWEPT = ["seed"] + [
-    f"{section}.{field}"
-    for section, fields in SECTIONS.items()
-    for field in fields
-    if f"{section}.{field}" not in NOT_SWEPT
-]
+MARKS = {".".join(place): {mark.part for mark in own} for place, own in marks.fields(Setting)}
+NOT_SWEPT = [name for name, parts in MARKS.items() if parts == {Part.PLAN}]
+SWEPT = [name for name in MARKS if name not in NOT_SWEPT]
+
+
+def compiles(name: str) -> bool:
+    """Say whether an axis of this name asks for a program for every value."""
+    section, _, field = name.partition(".")
+    setting = f"{section}.{field.partition('.')[0]}" if field else section
+    return Part.SPEC in MARKS[setting]
 
 
 @lru_cache(maxsize=4096)

@@ -11,6 +11,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from superposition_cli.config.complaints import Complaint, Strict, refuse
+from superposition_cli.config.marks import (
+    COMPILES,
+    FIXED,
+    KEYS,
+    VARIES,
+    compiles,
+    resolves,
+    varies,
+)
 from superposition_cli.config.vectors import (
     Entries,
     InverseVariance,
@@ -23,6 +32,7 @@ from superposition_cli.config.vectors import (
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+Instances = Annotated[int, Field(ge=1, le=10**8)]
 Sets = Annotated[
     tuple[Annotated[tuple[int, ...], Field(strict=False, min_length=1)], ...],
     Field(strict=False, min_length=1),
@@ -44,24 +54,28 @@ class ModelSettings(Strict):
     """The architecture and its size."""
 
     kind: Annotated[
-        Literal["linear", "relu_output", "relu_hidden", "abs"], BeforeValidator(_model_alias)
+        Literal["linear", "relu_output", "relu_hidden", "abs"],
+        BeforeValidator(_model_alias),
+        compiles("model"),
     ] = "relu_output"
-    n_features: Annotated[int, Field(ge=1, le=100_000)]
-    n_hidden: Annotated[int, Field(ge=1, le=100_000)]
+    n_features: Annotated[int, Field(ge=1, le=100_000), COMPILES]
+    n_hidden: Annotated[int, Field(ge=1, le=100_000), COMPILES]
 
 
 class DataSettings(Strict):
     """How inputs are drawn, how their errors are weighed, and what is asked of them."""
 
-    kind: Literal["uniform", "correlated", "anticorrelated", "one_hot"] = "uniform"
-    feature_probability: Vector | None = None
-    sparsity: Vector | None = None
-    importance: Vector = 1.0
-    low: float = 0.0
-    high: float = 1.0
-    sets: Sets | None = None
-    anticorrelated_marginal: Literal["paper", "arena"] = "paper"
-    target: Literal["identity", "abs"] = "identity"
+    kind: Annotated[
+        Literal["uniform", "correlated", "anticorrelated", "one_hot"], compiles("data")
+    ] = "uniform"
+    feature_probability: Annotated[Vector | None, resolves("feature_probability")] = None
+    sparsity: Annotated[Vector | None, resolves("feature_probability")] = None
+    importance: Annotated[Vector, resolves("importance")] = 1.0
+    low: Annotated[float, VARIES, compiles("zero_based", lambda low: low == 0)] = 0.0
+    high: Annotated[float, VARIES] = 1.0
+    sets: Annotated[Sets | None, compiles(read=lambda sets: tuple(map(tuple, sets or ())))] = None
+    anticorrelated_marginal: Annotated[Literal["paper", "arena"], COMPILES] = "paper"
+    target: Annotated[Literal["identity", "abs"], COMPILES] = "identity"
 
     @model_validator(mode="after")
     def _agrees(self) -> "DataSettings":
@@ -90,6 +104,10 @@ def _default_weight_decay(train: dict[str, Any]) -> float:
     return 1e-2 if train.get("optimizer") == "adamw" else 0.0
 
 
+def _is_positive(number: float) -> bool:
+    return number > 0
+
+
 def _default_momentum(train: dict[str, Any]) -> float:
     return 0.0 if train.get("optimizer") == "sgd" else 0.9
 
@@ -97,30 +115,34 @@ def _default_momentum(train: dict[str, Any]) -> float:
 class TrainSettings(Strict):
     """How a model is trained, and how its final loss is measured."""
 
-    objective: Literal["sampled", "population", "exact_sparse", "packing"] = "sampled"
-    order: Annotated[int, Field(ge=1, le=2)] = 2
-    optimizer: Literal["adamw", "adam", "sgd", "lbfgs"] = "adamw"
-    learning_rate: Positive = 1e-3
-    weight_decay: NotNegative = Field(default_factory=_default_weight_decay)
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup_steps: Annotated[int, Field(ge=0, le=10**8)] = 0
-    momentum: Fraction = Field(default_factory=_default_momentum)
-    second_moment: Fraction = 0.999
-    epsilon: Positive = 1e-8
-    steps: Annotated[int, Field(ge=0, le=10**8)] = 10_000
-    batch_size: Annotated[int, Field(ge=1, le=2**20)] = 1024
-    restarts: Annotated[int, Field(ge=1, le=10**6)] = 1
-    select: Literal["best", "mean", "drop_worst"] = "best"
-    draws: Literal["independent", "shared"] = "independent"
-    init: Literal["xavier_normal", "notebook_stacked", "kaiming_uniform"] = "xavier_normal"
-    init_instances: Annotated[int, Field(ge=1, le=10**8)] | None = None
-    init_scale: Positive = 1.0
-    hidden_l1: NotNegative = 0.0
-    adversarial_norm: NotNegative = 0.0
-    loss_reduction: Literal["sum_features", "mean_features"] = "sum_features"
-    eval_samples: Annotated[int, Field(ge=1, le=2**24)] = 131_072
-    dtype: Literal["float32", "float64"] = "float32"
-    snapshots: Annotated[int, Field(ge=0, le=1000)] = 20
+    objective: Annotated[Literal["sampled", "population", "exact_sparse", "packing"], COMPILES] = (
+        "sampled"
+    )
+    order: Annotated[int, Field(ge=1, le=2), COMPILES] = 2
+    optimizer: Annotated[Literal["adamw", "adam", "sgd", "lbfgs"], COMPILES] = "adamw"
+    learning_rate: Annotated[Positive, VARIES] = 1e-3
+    weight_decay: Annotated[NotNegative, VARIES] = Field(default_factory=_default_weight_decay)
+    schedule: Annotated[Literal["constant", "linear", "cosine"], COMPILES] = "constant"
+    warmup_steps: Annotated[int, Field(ge=0, le=10**8), VARIES] = 0
+    momentum: Annotated[Fraction, VARIES] = Field(default_factory=_default_momentum)
+    second_moment: Annotated[Fraction, VARIES] = 0.999
+    epsilon: Annotated[Positive, VARIES] = 1e-8
+    steps: Annotated[int, Field(ge=0, le=10**8), COMPILES] = 10_000
+    batch_size: Annotated[int, Field(ge=1, le=2**20), COMPILES] = 1024
+    restarts: Annotated[int, Field(ge=1, le=10**6), FIXED] = 1
+    select: Annotated[Literal["best", "mean", "drop_worst"], FIXED] = "best"
+    draws: Annotated[Literal["independent", "shared"], KEYS] = "independent"
+    init: Annotated[Literal["xavier_normal", "notebook_stacked", "kaiming_uniform"], COMPILES] = (
+        "xavier_normal"
+    )
+    init_instances: Annotated[Instances | None, varies(lambda count: count or 1)] = None
+    init_scale: Annotated[Positive, VARIES] = 1.0
+    hidden_l1: Annotated[NotNegative, VARIES, compiles("sparse_hidden", _is_positive)] = 0.0
+    adversarial_norm: Annotated[NotNegative, VARIES, compiles("attacked", _is_positive)] = 0.0
+    loss_reduction: Annotated[Literal["sum_features", "mean_features"], COMPILES] = "sum_features"
+    eval_samples: Annotated[int, Field(ge=1, le=2**24), COMPILES] = 131_072
+    dtype: Annotated[Literal["float32", "float64"], COMPILES] = "float32"
+    snapshots: Annotated[int, Field(ge=0, le=1000), FIXED] = 20
 
     @model_validator(mode="after")
     def _agrees(self) -> "TrainSettings":
@@ -135,7 +157,7 @@ class TrainSettings(Strict):
 class Setting(Strict):
     """What one cell is: a seed, a model, its data and its training."""
 
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1), KEYS] = 0
     model: ModelSettings
     data: DataSettings
     train: TrainSettings = Field(default_factory=TrainSettings)

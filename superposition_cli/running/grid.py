@@ -17,14 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from superposition_cli.config import Experiment, Setting, setting_words
+from superposition_cli.config.axes import compiles
+from superposition_cli.config.marks import Part, readers
 from superposition_cli.errors import InvalidInput
 from superposition_cli.toy.spec import Knobs, Spec
 
-TRACED = frozenset({*Knobs._fields, "seed", "sparsity", "draws"}) - {
-    "low",
-    "hidden_l1",
-    "adversarial_norm",
-}
+OF_SPEC, OF_KNOBS = readers(Setting, Part.SPEC), readers(Setting, Part.KNOBS)
 MAX_MODELS = 10_000_000
 MAX_GROUPS = 2_000
 CHECKED_CELLS = 5_000  # grids up to here have every combination checked when planned
@@ -209,7 +207,7 @@ def cut(
 
 def is_traced(names: tuple[str, ...]) -> bool:
     """Say whether an axis only varies what may differ inside one compiled program."""
-    return all(name.split(".")[min(1, name.count("."))] in TRACED for name in names)
+    return not any(map(compiles, names))
 
 
 def _setting_of_group(experiment: Experiment, fixed: dict[int, int]) -> Setting:
@@ -222,53 +220,17 @@ def _setting_of_group(experiment: Experiment, fixed: dict[int, int]) -> Setting:
 
 def spec_of(setting: Setting) -> Spec:
     """Return the static part of a setting."""
-    model, data, train = setting.model, setting.data, setting.train
-    return Spec(
-        model=model.kind,
-        n_features=model.n_features,
-        n_hidden=model.n_hidden,
-        data=data.kind,
-        sets=tuple(tuple(members) for members in data.sets or ()),
-        anticorrelated_marginal=data.anticorrelated_marginal,
-        target=data.target,
-        zero_based=data.low == 0,
-        objective=train.objective,
-        order=train.order,
-        sparse_hidden=train.hidden_l1 > 0,
-        attacked=train.adversarial_norm > 0,
-        loss_reduction=train.loss_reduction,
-        optimizer=train.optimizer,
-        schedule=train.schedule,
-        init=train.init,
-        batch_size=train.batch_size,
-        steps=train.steps,
-        eval_samples=train.eval_samples,
-        dtype=train.dtype,
-    )
+    return Spec(**{name: read(setting) for name, read in OF_SPEC.items()})
 
 
 def knobs_of(members: Members, dtype: str) -> Knobs:
     """Return the traced part of the settings of K models, as arrays with K first."""
 
-    def column(read: Callable[[Setting], Any]) -> Any:
-        return np.array([read(one) for one in members.settings], dtype)[members.row]
+    def column(name: str) -> np.ndarray:
+        values = [OF_KNOBS[name](setting) for setting in members.settings]
+        return np.array(values, dtype)[members.row]
 
-    return Knobs(
-        feature_probability=column(lambda one: one.feature_probability()),
-        importance=column(lambda one: one.importance()),
-        low=column(lambda one: one.data.low),
-        high=column(lambda one: one.data.high),
-        learning_rate=column(lambda one: one.train.learning_rate),
-        weight_decay=column(lambda one: one.train.weight_decay),
-        warmup_steps=column(lambda one: one.train.warmup_steps),
-        momentum=column(lambda one: one.train.momentum),
-        second_moment=column(lambda one: one.train.second_moment),
-        epsilon=column(lambda one: one.train.epsilon),
-        init_instances=column(lambda one: one.train.init_instances or 1),
-        init_scale=column(lambda one: one.train.init_scale),
-        hidden_l1=column(lambda one: one.train.hidden_l1),
-        adversarial_norm=column(lambda one: one.train.adversarial_norm),
-    )
+    return Knobs(*map(column, Knobs._fields))  # type: ignore[arg-type]
 
 
 def knobs_of_one(setting: Setting, dtype: str) -> Knobs:
