@@ -14,7 +14,9 @@ from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, mode
 from superposition_cli.config import marks
 from superposition_cli.config.complaints import Complaint, Strict, hint, refuse
 from superposition_cli.config.marks import Part
-from superposition_cli.config.settings import PAIR, VECTORS, Setting
+from superposition_cli.config.misfits import VECTORS
+from superposition_cli.config.sections import PAIR
+from superposition_cli.config.settings import Setting
 from superposition_cli.config.vectors import (
     Positive,
     complement,

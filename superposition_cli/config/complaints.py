@@ -5,7 +5,7 @@ turns everything a pydantic model found into (place, sentence) pairs.
 """
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple, NoReturn, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -112,14 +112,15 @@ def _sentence(error: dict[str, Any], root: type[BaseModel], with_hint: bool) -> 
         keys = _keys_at(error["loc"][:-1], root) if with_hint else []
         return "is not a known key" + hint(str(error["loc"][-1]), keys)
     if kind == "literal_error":
-        return _not_a_word(found, context["expected"])
+        expected = context["expected"].replace(" or ", ", ").split(",")
+        return not_a_word(found, [word.strip("' ") for word in expected])
     if kind in SENTENCES:
         return SENTENCES[kind](context, shown(found))
     return f"{error['msg']}; got {shown(found)}"
 
 
-def _not_a_word(found: Any, expected: str) -> str:
-    words = [word.strip("' ") for word in expected.replace(" or ", ", ").split(",")]
+def not_a_word(found: Any, words: Collection[str]) -> str:
+    """Return what is wrong with a value that is none of the words there are."""
     listed = ", ".join(words)
     allowed = f"only {listed} is known" if len(words) == 1 else f"must be one of {listed}"
     return f"{allowed}; got {shown(found)}" + (hint(found, words) if isinstance(found, str) else "")

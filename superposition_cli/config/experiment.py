@@ -17,7 +17,8 @@ from superposition_cli.config.complaints import (
     written_place,
     wrong,
 )
-from superposition_cli.config.settings import NotNegative, Setting
+from superposition_cli.config.sections import NotNegative
+from superposition_cli.config.settings import Setting
 from superposition_cli.errors import InvalidInput
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
@@ -94,6 +95,13 @@ class Experiment(Setting):
     def n_cells(self) -> int:
         """The number of cells, counted without expanding anything; 1 without a sweep."""
         return self.sweep.n_cells if self.sweep else 1
+
+    def values(self, name: str) -> list[Any]:
+        """Return what a setting such as `model.kind` is in the base and along the sweep's axes."""
+        section, field = name.split(".")
+        swept = (axis for axis in self.axes if name in axis.names)
+        along = [axis.item(i)[axis.names.index(name)] for axis in swept for i in range(axis.length)]
+        return [getattr(getattr(self, section), field), *along]
 
     @cached_property
     def _written(self) -> dict[str, Any]:

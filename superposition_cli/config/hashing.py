@@ -8,15 +8,17 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from superposition_cli.config import words
 from superposition_cli.config.experiment import Experiment
-from superposition_cli.config.settings import VECTORS, Setting
+from superposition_cli.config.misfits import VECTORS
+from superposition_cli.config.settings import Setting
 from superposition_cli.config.vectors import complement
 
 NOT_IN_KEY = ("steps", "restarts", "select", "snapshots", "eval_samples")
 
 
 def identity(experiment: Experiment) -> dict[str, Any]:
-    """Return what a run folder stands for: seed, model, data, train and sweep.
+    """Return what a run folder stands for: seed, model, data, train, sweep, and plug-ins' texts.
 
     Only what differs from its default, so that a new setting leaves old hashes alone.
     The order of the swept parameters counts, because it orders the cells.
@@ -30,7 +32,18 @@ def identity(experiment: Experiment) -> dict[str, Any]:
     if experiment.sweep:
         parts["sweep"] = _chosen(experiment.sweep)
         parts["sweep"]["parameters"] = [list(p) for p in parts["sweep"]["parameters"].items()]
+    parts["plugins"] = [source.sha256 for source in sources(experiment)]
     return {key: part for key, part in parts.items() if part}
+
+
+def sources(experiment: Experiment) -> list[words.Source]:
+    """Return the files of the user's own that define what the models of an experiment are.
+
+    Their model, sampler, target or objective, in the base or anywhere on an axis.
+    """
+    return words.sources(
+        (place, value) for place in words.PLACES for value in experiment.values(place)
+    )
 
 
 def hash8(experiment: Experiment) -> str:

@@ -21,13 +21,9 @@ from superposition_cli.config.complaints import (
     written_place,
 )
 from superposition_cli.config.experiment import Experiment
-from superposition_cli.config.settings import (
-    DataSettings,
-    ModelSettings,
-    Setting,
-    misfits,
-    out_of_range,
-)
+from superposition_cli.config.misfits import misfits, out_of_range
+from superposition_cli.config.sections import DataSettings, ModelSettings
+from superposition_cli.config.settings import Setting
 from superposition_cli.errors import InvalidInput
 
 MAX_SHOWN = 100  # problems in one report

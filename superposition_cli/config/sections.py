@@ -1,0 +1,129 @@
+"""The sections of a setting: model, data, train; each field with its default and its limits.
+
+A mark on each field says what a new value does to the programs; see `marks`. What one field
+demands of another of its own section is checked here, of another section in `misfits`.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from superposition_cli.config import words
+from superposition_cli.config.complaints import Complaint, Strict, refuse
+from superposition_cli.config.marks import COMPILES, FIXED, KEYS, VARIES, compiles, resolves, varies
+from superposition_cli.config.vectors import Vector
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Instances = Annotated[int, Field(ge=1, le=10**8)]
+Sets = Annotated[
+    tuple[Annotated[tuple[int, ...], Field(strict=False, min_length=1)], ...],
+    Field(strict=False, min_length=1),
+]
+
+PAIR = {"feature_probability": "sparsity", "sparsity": "feature_probability"}
+WITH_SETS, WITHOUT_SETS = ("correlated", "anticorrelated"), ("uniform", "one_hot")
+
+
+def _model_alias(kind: Any) -> Any:
+    return "relu_output" if kind == "linear_hidden" else kind
+
+
+class ModelSettings(Strict):
+    """The architecture and its size."""
+
+    kind: Annotated[
+        str, words.OneOf(words.MODELS), BeforeValidator(_model_alias), compiles("model")
+    ] = "relu_output"
+    n_features: Annotated[int, Field(ge=1, le=100_000), COMPILES]
+    n_hidden: Annotated[int, Field(ge=1, le=100_000), COMPILES]
+
+
+class DataSettings(Strict):
+    """How inputs are drawn, how their errors are weighed, and what is asked of them."""
+
+    kind: Annotated[str, words.OneOf(words.SAMPLERS), compiles("data")] = "uniform"
+    feature_probability: Annotated[Vector | None, resolves("feature_probability")] = None
+    sparsity: Annotated[Vector | None, resolves("feature_probability")] = None
+    importance: Annotated[Vector, resolves("importance")] = 1.0
+    low: Annotated[float, VARIES, compiles("zero_based", lambda low: low == 0)] = 0.0
+    high: Annotated[float, VARIES] = 1.0
+    sets: Annotated[Sets | None, compiles(read=lambda sets: tuple(map(tuple, sets or ())))] = None
+    anticorrelated_marginal: Annotated[Literal["paper", "arena"], COMPILES] = "paper"
+    target: Annotated[str, words.OneOf(words.TARGETS), COMPILES] = "identity"
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "DataSettings":
+        refuse(self._disagreements())
+        return self
+
+    def _disagreements(self) -> Iterator[Complaint]:
+        given = [name for name in PAIR if getattr(self, name) is not None]
+        if self.kind == "one_hot":
+            for name in given:
+                yield Complaint((name,), "is not for one_hot data: each feature has 1/n_features")
+        elif len(given) != 1:
+            sentence = "needs exactly one of feature_probability and sparsity"
+            yield Complaint((given[-1],) if given else (), sentence)
+        if self.low >= self.high:
+            yield Complaint(("low",), f"must be below high; got {self.low:g} and {self.high:g}")
+        if self.kind in WITH_SETS and self.sets is None:
+            yield Complaint(("sets",), f"is required for {self.kind} data")
+        if self.kind in WITHOUT_SETS and self.sets is not None:
+            yield Complaint(
+                ("sets",), f"is not for {self.kind} data, only correlated and anticorrelated"
+            )
+
+
+def _default_weight_decay(train: dict[str, Any]) -> float:
+    return 1e-2 if train.get("optimizer") == "adamw" else 0.0
+
+
+def _is_positive(number: float) -> bool:
+    return number > 0
+
+
+def _default_momentum(train: dict[str, Any]) -> float:
+    return 0.0 if train.get("optimizer") == "sgd" else 0.9
+
+
+class TrainSettings(Strict):
+    """How a model is trained, and how its final loss is measured."""
+
+    objective: Annotated[str, words.OneOf(words.OBJECTIVES), COMPILES] = "sampled"
+    order: Annotated[int, Field(ge=1, le=2), COMPILES] = 2
+    optimizer: Annotated[Literal["adamw", "adam", "sgd", "lbfgs"], COMPILES] = "adamw"
+    learning_rate: Annotated[Positive, VARIES] = 1e-3
+    weight_decay: Annotated[NotNegative, VARIES] = Field(default_factory=_default_weight_decay)
+    schedule: Annotated[Literal["constant", "linear", "cosine"], COMPILES] = "constant"
+    warmup_steps: Annotated[int, Field(ge=0, le=10**8), VARIES] = 0
+    momentum: Annotated[Fraction, VARIES] = Field(default_factory=_default_momentum)
+    second_moment: Annotated[Fraction, VARIES] = 0.999
+    epsilon: Annotated[Positive, VARIES] = 1e-8
+    steps: Annotated[int, Field(ge=0, le=10**8), COMPILES] = 10_000
+    batch_size: Annotated[int, Field(ge=1, le=2**20), COMPILES] = 1024
+    restarts: Annotated[int, Field(ge=1, le=10**6), FIXED] = 1
+    select: Annotated[Literal["best", "mean", "drop_worst"], FIXED] = "best"
+    draws: Annotated[Literal["independent", "shared"], KEYS] = "independent"
+    init: Annotated[Literal["xavier_normal", "notebook_stacked", "kaiming_uniform"], COMPILES] = (
+        "xavier_normal"
+    )
+    init_instances: Annotated[Instances | None, varies(lambda count: count or 1)] = None
+    init_scale: Annotated[Positive, VARIES] = 1.0
+    hidden_l1: Annotated[NotNegative, VARIES, compiles("sparse_hidden", _is_positive)] = 0.0
+    adversarial_norm: Annotated[NotNegative, VARIES, compiles("attacked", _is_positive)] = 0.0
+    loss_reduction: Annotated[Literal["sum_features", "mean_features"], COMPILES] = "sum_features"
+    eval_samples: Annotated[int, Field(ge=1, le=2**24), COMPILES] = 131_072
+    dtype: Annotated[Literal["float32", "float64"], COMPILES] = "float32"
+    snapshots: Annotated[int, Field(ge=0, le=1000), FIXED] = 20
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "TrainSettings":
+        stacked = self.init == "notebook_stacked"
+        if stacked and self.init_instances is None:
+            refuse([Complaint(("init_instances",), "is required for init: notebook_stacked")])
+        if not stacked and self.init_instances is not None:
+            refuse([Complaint(("init_instances",), "is only for init: notebook_stacked")])
+        return self
