@@ -8,7 +8,7 @@ from superposition_cli.version import __version__
 if TYPE_CHECKING:
     from superposition_cli.running.results import Results
 
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "load", "use"]
 
 
 def load(run: str | Path) -> "Results":
@@ -19,3 +19,13 @@ def load(run: str | Path) -> "Results":
     from superposition_cli.running.results import Results
 
     return Results(Path(run))
+
+
+def use(*files: str | Path) -> None:
+    """Take in plug-ins, as `--use` does: files that define models, data, metrics and more.
+
+    Raises `InvalidInput` with one line for a file that does not do what it should.
+    """
+    from superposition_cli.commands import plugins
+
+    plugins.use(files)

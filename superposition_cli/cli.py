@@ -1,8 +1,13 @@
 """The command line: gather the commands, run one, choose the exit code."""
 
+import functools
+import inspect
 import os
 import signal
 import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
 
 import typer
 
@@ -31,8 +36,33 @@ COMMANDS = (
     machine.doctor,
     machine.bench,
 )
+state = {"verbose": False}
+
+
+def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that also takes what all commands take: `--use` and `-v`."""
+
+    @functools.wraps(command)
+    def run(use: list[Path] | None, verbose: bool, **own: object) -> None:
+        from superposition_cli.commands import plugins
+
+        state["verbose"] = verbose
+        plugins.use(use or ())
+        command(**own)
+
+    added = {"use": (given.Use, None), "verbose": (given.Verbose, False)}
+    signature = inspect.signature(command)
+    parameters = list(signature.parameters.values())
+    for name, (kind, default) in added.items():
+        place = inspect.Parameter.KEYWORD_ONLY
+        parameters.append(inspect.Parameter(name, place, default=default, annotation=kind))
+        run.__annotations__[name] = kind
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return run
+
+
 for command in COMMANDS:
-    app.command(command.__name__.rstrip("_"))(command)
+    app.command(command.__name__.rstrip("_"))(with_common_options(command))
 
 
 @app.callback()
@@ -51,6 +81,8 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except SpError as problem:
+        if state["verbose"]:
+            traceback.print_exception(problem)
         for line in str(problem).splitlines():
             tell(f"sp: {line}" if not isinstance(problem, InvalidInput) else line)
         sys.exit(problem.exit_code)

@@ -26,6 +26,11 @@ AllowDiverged = Annotated[
 ]
 MaxModels = Annotated[int, typer.Option("--max-models", min=1, help="Refuse larger grids.")]
 Again = Annotated[bool, typer.Option("--again", help="Compute findings anew.")]
+Use = Annotated[
+    list[Path] | None,
+    typer.Option("--use", metavar="FILE.py", help="Take in models, data ... of yours; repeatable."),
+]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show the traceback of a failure.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
 NoColor = Annotated[bool, typer.Option("--no-color", help="Never use colour.")]
 Columns = Annotated[str, typer.Option(help="Comma-separated columns of cells.csv.")]

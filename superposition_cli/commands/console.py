@@ -38,9 +38,12 @@ def give_json(content: Any) -> None:
 def read(name: str, overrides: list[str] | None = None) -> "tuple[Experiment, Path]":
     """Load a configuration by its path or shipped name; return it and its file."""
     from superposition_cli.analyses import ANALYSES
+    from superposition_cli.commands import plugins
     from superposition_cli.config import load, shipped
     from superposition_cli.toy.metrics import METRICS
 
     source = shipped.find(name)
     known: dict[str, Any] = {"metrics": METRICS, "analyses": ANALYSES}
-    return load(source, overrides or (), known=known), source
+    experiment = load(source, overrides or (), known=known)
+    plugins.check(experiment)
+    return experiment, source

@@ -3,17 +3,19 @@
 import contextlib
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from superposition_cli import config
-from superposition_cli.config import Experiment, strict_yaml
+from superposition_cli.config import Experiment, hashing, strict_yaml, words
 from superposition_cli.errors import FolderRefused, OutOfResources
 from superposition_cli.running import devices, fsio, grid
 from superposition_cli.running.devices import Machine
 from superposition_cli.running.folder import Run, environment, now
 from superposition_cli.running.grid import Plan
 from superposition_cli.running.history import LOSS_STEPS
+from superposition_cli.toy.metrics import METRICS
 
 
 class Estimate(NamedTuple):
@@ -67,7 +69,9 @@ def open_run(
     if fresh and path.exists():
         _make_room(path)
     if (path / "run.json").is_file() or path.is_symlink():
-        return reopen(experiment, Run.open(path))
+        found = Run.open(path)
+        _demand_metrics(found)
+        return reopen(experiment, found)
     if path.is_dir() and any(path.iterdir()) and not (path / "chunks").is_dir():
         raise FolderRefused(f"{path}: holds files that are not of a run")
     plan = make_plan(experiment, machine, max_models)
@@ -76,6 +80,7 @@ def open_run(
         raise OutOfResources(f"{path}: needs about {need:,} bytes, {free:,} are free")
     resolved = strict_yaml.dumps(config.resolved(experiment))
     files = {"config.yaml": source.read_bytes().decode(), "config.resolved.yaml": resolved}
+    files |= {_kept_as(i, one): one.text for i, one in enumerate(words.LOADED.values())}
     return Run.create(path, _manifest(experiment, plan, machine), files), plan
 
 
@@ -113,8 +118,12 @@ def drift(run: Run, experiment: Experiment, machine: Machine) -> list[str]:
 
 
 def load(path: Path) -> tuple[Run, Plan]:
-    """Open a run folder with nothing but what is in it."""
+    """Open a run folder with what is in it, and the plug-ins that its models rest on.
+
+    Raises `FolderRefused` where these were not taken in before.
+    """
     run = Run.open(path)
+    _demand_plugins(run)
     try:
         text = (path / "config.resolved.yaml").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
@@ -167,9 +176,48 @@ def _manifest(experiment: Experiment, plan: Plan, machine: Machine) -> dict[str,
         "models": plan.n_models,
         "chunks": len(plan.chunks),
         "metrics": list(experiment.metrics),
+        "plugins": _plugins(experiment),
         "groups": groups,
         "machine": machine._asdict(),
     }
+
+
+def _plugins(experiment: Experiment) -> list[dict[str, Any]]:
+    """The files of the user's own that were in use, and whether the models rest on them."""
+    vital = {source.sha256 for source in hashing.sources(experiment)}
+    return [
+        {
+            "file": source.file,
+            "sha256": source.sha256,
+            "kept_as": _kept_as(number, source),
+            "defines": list(source.defines),
+            "in_hash": source.sha256 in vital,
+        }
+        for number, source in enumerate(words.LOADED.values())
+    ]
+
+
+def _kept_as(number: int, source: words.Source) -> str:
+    """The name of a plug-in's text beside the user's YAML; not one that Python would run."""
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", source.file)[-80:]
+    return f"plugin-{number}-{safe}.txt"
+
+
+def _demand_plugins(run: Run) -> None:
+    """Refuse a run whose models rest on plug-ins that this process does not have."""
+    for plugin in run.manifest.get("plugins", ()):
+        if plugin["in_hash"] and plugin["sha256"] not in words.LOADED:
+            raise FolderRefused(
+                f"{run.path}: was made with --use {plugin['file']} (its text is kept in "
+                f"{plugin['kept_as']}); give the same file again"
+            )
+
+
+def _demand_metrics(run: Run) -> None:
+    """Refuse to train on where a metric of the run is not there to be computed."""
+    for name in run.manifest["metrics"]:
+        if name not in METRICS:
+            raise FolderRefused(f"{run.path}: measures {name}, which no --use FILE.py defines here")
 
 
 def default_path(runs_dir: Path, experiment: Experiment) -> Path:
