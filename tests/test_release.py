@@ -1,5 +1,6 @@
 """What a release says of itself is the same in every file that says it."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -38,3 +39,12 @@ def test_the_licence_is_the_one_declared(project):
     first, _, holder = text("LICENSE").splitlines()[:3]
     assert (first, project["license"]) == ("MIT License", "MIT")
     assert holder.endswith(MAINTAINERS)
+
+
+def test_hosted_tests_run_on_declared_versions_and_the_oldest(project):
+    job = yaml.safe_load(text(".github/workflows/ci.yml"))["jobs"]["test"]
+    tried = job["strategy"]["matrix"]["python"]
+    named = re.findall(r":: (3\.\d+)$", "\n".join(project["classifiers"]), re.M)
+    assert set(tried) <= set(named)
+    assert project["requires-python"] == f">={min(tried, key=lambda v: int(v[2:]))}"
+    assert [step["run"] for step in job["steps"] if "run" in step] == ["bash .ci/run"]
