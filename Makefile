@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.installed
 
-.PHONY: demo test lint verify bench clean
+.PHONY: demo test lint verify bench wheel-check clean
 
 demo: $(READY)  ## install, train the introductory sweep, look at it
 	RUN=$$($(BIN)/sp sweep configs/intro.yaml) && $(BIN)/sp show "$$RUN" && echo "run folder: $$RUN"
@@ -19,6 +19,9 @@ lint: $(READY)
 verify: $(READY)  ## train every fast configuration anew, check its claims; then the slow tests
 	RUNS=$$(mktemp -d) && trap 'rm -rf "$$RUNS"' EXIT && $(BIN)/sp verify --runs-dir "$$RUNS"
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
+
+wheel-check: $(READY)  ## build the wheel, install it alone, train and report with it: under a minute
+	@$(BIN)/python .ci/wheel.py
 
 bench: $(READY)  ## models x steps per second on this machine
 	$(BIN)/sp bench

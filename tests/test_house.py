@@ -6,33 +6,20 @@ import re
 import statistics
 import subprocess
 import sys
-from collections import Counter
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "superposition_cli"
-FILE_LINES, FUNCTION_LINES, MEDIAN_LINES = 350, 45, 15
-
-FOLDER_FILES, ROOT_FILES = 16, 8
-FREE_FOLDERS = {"analyses", "report.drawings"}  # one question a file
-
-# The wings from the ground up: a module imports from lower floors, or from its own without a
-# cycle. A floor is a wing, or modules at the root.
-FLOORS = (
-    "errors version options",
-    "theory",
-    "toy",
-    "measures",
-    "config",
-    "running",
-    "analyses",
-    "report",
-    "exchange",
-    "verify bench checkup",
-    "commands cli __init__",
+from house import (
+    FLOORS,
+    FOLDER_FILES,
+    FREE_FOLDERS,
+    MODULES,
+    ROOT,
+    ROOT_FILES,
+    folder_sizes,
+    in_numbers,
 )
+
+FILE_LINES, FUNCTION_LINES, MEDIAN_LINES = 350, 45, 15
 FORBIDDEN_CALLS = {"eval", "exec"}
 WRITERS = {"write_text", "write_bytes", "touch", "mkdir", "rename", "unlink", "rmtree"}
 # lax.scan: the one training loop; and what trains nothing: the mean over batches of fresh data,
@@ -40,12 +27,6 @@ WRITERS = {"write_text", "write_bytes", "touch", "mkdir", "rename", "unlink", "r
 SCANS = {"toy.train": 1, "toy.evaluate": 1, "theory.expansion": 2}
 
 
-def name_of(path):
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
-
-
-MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 each_module = pytest.mark.parametrize("module", MODULES)
 
 
@@ -124,10 +105,14 @@ def test_every_module_has_a_floor_and_every_name_a_module():
 
 
 def test_folders_are_small_enough_to_know_by_heart():
-    folders = Counter(path.parent.relative_to(PACKAGE) for path in MODULES.values())
-    sizes = {".".join(folder.parts): size for folder, size in folders.items()}
+    sizes = folder_sizes()
     assert sizes.pop("") <= ROOT_FILES
     assert {k: n for k, n in sizes.items() if n > FOLDER_FILES and k not in FREE_FOLDERS} == {}
+
+
+def test_the_manual_shows_the_house_in_numbers():
+    block = "\n".join(["```text", *in_numbers(), "```"])
+    assert block in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 @each_module
