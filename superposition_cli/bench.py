@@ -168,7 +168,7 @@ def _chunk(workload: Workload, spec: Spec, pick: np.ndarray) -> _Chunk:
     )
     words = np.stack([pick, pick], 1).astype(np.uint32)
     keys, _ = train.model_keys(words[:, 0] * 0, words, np.zeros(len(pick), bool), words[:, 0])
-    state = train.start(spec, knobs, keys)
+    state = train.start(train.TOY, spec, knobs, keys)
     snapshots = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape), leaf.dtype), state.params)
     return _Chunk(keys, knobs, state, snapshots)
 
@@ -190,7 +190,7 @@ def _stretch(
                 return
             chunk = chunks[index]
             arrays = (numbers, slots, chunk.knobs, chunk.keys, chunk.state, chunk.snapshots)
-            segment = train.compiled(train.advance, (spec,), *arrays)
+            segment = train.compiled(train.advance, (train.TOY, spec), *arrays)
             jax.block_until_ready(segment.loss)
             results[index] = chunk._replace(state=segment.state, snapshots=segment.snapshots)
 

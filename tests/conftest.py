@@ -100,10 +100,13 @@ def resume(spec, knobs, keys, state, steps, slots, kept):
     """Train on, into snapshots begun before; the arguments stay usable."""
     steps, slots = np.asarray(steps, np.int32), np.asarray(slots, np.int32)
     fresh = jax.tree.map(jnp.array, (state, kept))
-    segment = train.advance(spec, steps, slots, knobs, keys, State(*fresh[0]), fresh[1])
+    arrays = (knobs, keys, State(*fresh[0]), fresh[1])
+    segment = train.advance(train.TOY, spec, steps, slots, *arrays)
     return jax.tree.map(np.asarray, segment)
 
 
 def trained(spec, knobs, keys, steps=20, wanted=()):
     """Start K models and train them for some steps."""
-    return advance(spec, knobs, keys, train.start(spec, knobs, keys), range(steps), wanted)
+    return advance(
+        spec, knobs, keys, train.start(train.TOY, spec, knobs, keys), range(steps), wanted
+    )

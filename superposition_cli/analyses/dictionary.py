@@ -115,12 +115,12 @@ def fit(setting: Setting, W: np.ndarray, latents: int) -> Trained:
     """
     spec, knobs, keys = program(setting, W, latents)
     of_round, samples = STEPS // ROUNDS, replace(spec, eval_samples=JUDGED)
-    state = train.compiled(train.start, (spec,), knobs, keys)
+    state = train.compiled(train.start, (sae.TASK, spec), knobs, keys)
     state, loss = _advance(spec, knobs, keys, state, 0, of_round)
     for number in range(1, ROUNDS):
         drawn = _folded(keys, DRAW, number)
         params = train.compiled(_resample, (samples,), knobs, drawn, state.params)
-        fresh = train.compiled(train.start, (spec,), knobs, keys)
+        fresh = train.compiled(train.start, (sae.TASK, spec), knobs, keys)
         state = State(params, fresh.opt, state.finite_steps)
         state, loss = _advance(spec, knobs, keys, state, number * of_round, of_round)
     params = {name: np.asarray(leaf) for name, leaf in state.params.items()}
@@ -188,7 +188,7 @@ def _advance(
     steps = np.arange(first, first + count, dtype=np.int32)
     kept = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape), leaf.dtype), state.params)
     arrays = (steps, np.zeros_like(steps), knobs, keys, state, kept)
-    segment = train.compiled(train.advance, (spec,), *arrays)
+    segment = train.compiled(train.advance, (sae.TASK, spec), *arrays)
     return segment.state, np.asarray(segment.loss)
 
 

@@ -58,7 +58,7 @@ def errors(setting: Setting) -> np.ndarray:
         knobs = jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * 2), own)
         one = train.model_keys(*grid.roots_of_one(setting))[0][0]
         keys = jnp.stack([one, one])
-        state = train.start(spec, knobs, keys)
+        state = train.start(train.TOY, spec, knobs, keys)
         second = jax.tree.map(lambda leaf: leaf[1], state.params)
         turned = models.rotated(models.MODELS[spec.model].axes, second, R)
         begun = jax.tree.map(lambda leaf, other: leaf.at[1].set(other), state.params, turned)
@@ -77,6 +77,7 @@ def _course(spec: Any, knobs: Any, keys: jax.Array, state: State) -> np.ndarray:
     slots = np.where(padded[row] == steps, row, len(kept_steps)).astype(np.int32)
     rows = len(kept_steps) + 1
     kept = jax.tree.map(lambda leaf: jnp.zeros((rows, *leaf.shape), leaf.dtype), state.params)
-    segment = train.compiled(train.advance, (spec,), steps, slots, knobs, keys, state, kept)
+    arrays = (steps, slots, knobs, keys, state, kept)
+    segment = train.compiled(train.advance, (train.TOY, spec), *arrays)
     before = np.asarray(segment.snapshots["W"], np.float64)[:-1]
     return np.concatenate([before, np.asarray(segment.state.params["W"], np.float64)[None]])

@@ -166,7 +166,7 @@ def _segment(
         now = jax.tree.map(jnp.asarray, _take(state, filled))
         kept = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape), leaf.dtype), now.params)
         arrays = (steps, np.zeros_like(steps), _take(knobs, filled), _keys(filled), now, kept)
-        end, loss, _ = train.compiled(train.advance, (spec,), *arrays)
+        end, loss, _ = train.compiled(train.advance, (train.TOY, spec), *arrays)
         return _take(end, slice(len(rows))), np.asarray(loss[0] - loss[-1])[: len(rows)]
 
 
@@ -185,7 +185,8 @@ def _losses(spec: Spec, finer: int, knobs: Knobs, params: Params) -> jax.Array:
 
 def _start(spec: Spec, knobs: Knobs, number: np.ndarray) -> State:
     """Initialise N models by the numbers of their starts alone, in arrays to be written to."""
-    return jax.tree.map(np.array, train.compiled(train.start, (spec,), knobs, _keys(number)))
+    state = train.compiled(train.start, (train.TOY, spec), knobs, _keys(number))
+    return jax.tree.map(np.array, state)
 
 
 def _keys(number: np.ndarray) -> jax.Array:

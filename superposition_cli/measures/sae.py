@@ -16,6 +16,7 @@ from jax import Array
 
 from superposition_cli.toy import data
 from superposition_cli.toy.spec import Knobs, Params, Spec
+from superposition_cli.toy.train import Task
 
 MATCHED = 0.9  # cosine above which a latent can be matched with a feature
 REVIVED = 0.2  # length of a new encoder direction
@@ -173,3 +174,6 @@ def random_mmcs(features: np.ndarray, latents: int, dictionaries: int) -> float:
     """
     draw = np.random.default_rng(0).normal(size=(dictionaries, latents, features.shape[1]))
     return float(np.mean([cosines(features, one).max(axis=1).mean() for one in draw]))
+
+
+TASK = Task(init, objective, lambda knobs: knobs.toy)

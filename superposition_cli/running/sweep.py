@@ -117,7 +117,7 @@ def _prepare(run: Run, plan: Plan, chunk: Chunk, spec: Spec) -> Work:
 
 
 def _fresh(work: Work) -> tuple[State, Params]:
-    state = train.start(work.spec, work.knobs, work.keys)
+    state = train.start(train.TOY, work.spec, work.knobs, work.keys)
     rows = len(work.snapshot_steps) + 1
     snapshots = jax.tree.map(lambda leaf: jnp.zeros((rows, *leaf.shape), leaf.dtype), state.params)
     return state, snapshots
@@ -163,7 +163,7 @@ def _advance(work: Work, carry: Carry) -> Carry:
     padded = np.append(work.snapshot_steps, -1)
     slots = np.where(padded[row] == steps, row, len(work.snapshot_steps)).astype(np.int32)
     arrays = (steps, slots, work.knobs, work.keys, carry.state, carry.snapshots)
-    segment = train.compiled(train.advance, (work.spec,), *arrays)
+    segment = train.compiled(train.advance, (train.TOY, work.spec), *arrays)
     carry.history.add(carry.step, np.asarray(segment.loss))
     return Carry(carry.step + count, segment.state, segment.snapshots, carry.history)
 

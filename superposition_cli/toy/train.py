@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from superposition_cli.measures import sae
 from superposition_cli.toy import models, rng
 from superposition_cli.toy.objectives import OBJECTIVES
 from superposition_cli.toy.spec import Knobs, Params, Spec, State
@@ -101,12 +100,13 @@ def lbfgs(knobs: Knobs, rate: Array) -> optax.GradientTransformation:
     return optax.lbfgs()
 
 
-def step(spec: Spec, knobs: Any, key: Array, t: Array, state: State) -> tuple[State, Array]:
+def step(
+    task: Task, spec: Spec, knobs: Any, key: Array, t: Array, state: State
+) -> tuple[State, Array]:
     """Advance one model by step t and return its loss on that step's batch.
 
     The batch is drawn from `fold_in(key, t)`; `key` is the model's data key.
     """
-    task = TASKS[type(spec)]
     objective = partial(task.objective, spec, knobs, jax.random.fold_in(key, t), t)
     loss, gradient = jax.value_and_grad(objective)(state.params)
     if spec.loss_reduction == "mean_features":
@@ -142,10 +142,9 @@ def model_keys(seed: Array, words: Array, shared: Array, restart: Array) -> tupl
     return jax.vmap(one)(seed, words, shared, restart)
 
 
-@partial(jax.jit, static_argnums=0)
-def start(spec: Spec, knobs: Any, keys: Array) -> State:
+@partial(jax.jit, static_argnums=(0, 1))
+def start(task: Task, spec: Spec, knobs: Any, keys: Array) -> State:
     """Initialise K models, each from its own key [K]."""
-    task = TASKS[type(spec)]
 
     def one(knobs: Any, key: Array) -> State:
         params = task.init(spec, knobs, jax.random.fold_in(key, INIT))
@@ -156,8 +155,9 @@ def start(spec: Spec, knobs: Any, keys: Array) -> State:
     return jax.vmap(one)(knobs, keys)
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=(5, 6), compiler_options=PROGRAM_OPTIONS)
+@partial(jax.jit, static_argnums=(0, 1), donate_argnums=(6, 7), compiler_options=PROGRAM_OPTIONS)
 def advance(
+    task: Task,
     spec: Spec,
     steps: Array,
     slots: Array,
@@ -172,7 +172,7 @@ def advance(
     that nobody wants share the last one.
     """
     data_keys = jax.vmap(partial(jax.random.fold_in, data=DATA))(keys)
-    one = partial(step, spec)
+    one = partial(step, task, spec)
 
     def body(carry: tuple[State, Params], now: tuple[Array, Array]) -> tuple:
         state, kept = carry
@@ -215,11 +215,8 @@ OPTIMIZERS: dict[str, Callable[[Knobs, Array], optax.GradientTransformation]] = 
     "lbfgs": lbfgs,
 }
 
-TASKS: dict[type[Spec], Task] = {
-    Spec: Task(
-        lambda spec, *at: models.MODELS[spec.model].init(spec, *at),
-        lambda spec, *at: OBJECTIVES[spec.objective].loss(spec, *at),
-        lambda knobs: knobs,
-    ),
-    sae.SaeSpec: Task(sae.init, sae.objective, lambda knobs: knobs.toy),
-}
+TOY = Task(
+    lambda spec, *at: models.MODELS[spec.model].init(spec, *at),
+    lambda spec, *at: OBJECTIVES[spec.objective].loss(spec, *at),
+    lambda knobs: knobs,
+)

@@ -192,8 +192,8 @@ def test_init_scale_multiplies_weights_and_by_default_changes_no_bit(model, init
 @pytest.mark.parametrize("model", models.MODELS)
 def test_initialisation_does_not_depend_on_the_company(model):
     spec, keys = make_spec(model=model), make_keys(7)
-    many = train.start(spec, stack([make_knobs()] * 7), keys).params
-    one = train.start(spec, stack([make_knobs()]), keys[4:5]).params
+    many = train.start(train.TOY, spec, stack([make_knobs()] * 7), keys).params
+    one = train.start(train.TOY, spec, stack([make_knobs()]), keys[4:5]).params
     for name in many:
         np.testing.assert_array_equal(many[name][4], one[name][0])
     assert len(np.unique(many["W"])) == many["W"].size

@@ -20,7 +20,7 @@ HEAVY = {"learning_rate": 0.05, "weight_decay": 0.5, "warmup_steps": 4, "low": 0
 
 TIGHT = 1e-11
 
-one_step = jax.jit(train.step, static_argnums=0)
+one_step = jax.jit(partial(train.step, train.TOY), static_argnums=0)
 
 
 def rate_by_hand(schedule, t, knobs):
@@ -80,7 +80,7 @@ def batches_of(spec, knobs, key):
 def against_numpy(spec, knobs, after_one, after_all):
     """Hold ONE model to the NumPy trainer, after one step and along twenty."""
     keys = make_keys(1, seed=11)
-    state = train.start(spec, stack([knobs]), keys)
+    state = train.start(train.TOY, spec, stack([knobs]), keys)
     ours = advance(spec, stack([knobs]), keys, state, range(STEPS), WANTED)
     begun = {name: leaf[0] for name, leaf in state.params.items()}
     losses, path = train_by_hand(spec, knobs, begun, batches_of(spec, knobs, keys[0]))
@@ -134,7 +134,7 @@ def varied(**changes):
 @functools.cache
 def begun(model):
     """The hundred models before training; the law of the data has no part in it."""
-    return train.start(make_spec(model=model), varied(), make_keys(CROWD))
+    return train.start(train.TOY, make_spec(model=model), varied(), make_keys(CROWD))
 
 
 def some(tree, chosen):
