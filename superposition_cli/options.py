@@ -40,7 +40,10 @@ Claimed = Annotated[
 ]
 What = Annotated[
     str,
-    typer.Argument(help="runs, configs, models, data, optimizers, schedules, analyses, metrics."),
+    typer.Argument(
+        help="runs, configs, models, data, targets, objectives, optimizers, schedules, analyses, "
+        "metrics."
+    ),
 ]
 Workloads = Annotated[str, typer.Option(help="Comma-separated names; all by default.")]
 Seconds = Annotated[float, typer.Option(min=0.1, help="Time for each workload.")]

@@ -267,15 +267,6 @@ def check(experiment: Any) -> None:
         first.setdefault((spec.model, spec.data, spec.target, spec.objective), spec)
     for used, spec in first.items():
         if metrics or theirs & {f"{table}.{word}" for table, word in zip(LAWS, used, strict=True)}:
-            for table, word, function, sentence in _promised(promises.broken, spec, metrics):
+            for table, word, function, sentence in promises.broken(spec, metrics):
                 file = _whose(table, word).removeprefix("from ")
                 raise PluginFault(f"{file}: {table}[{word!r}].{function} {sentence}")
-
-
-def _promised(broken: Callable, spec: Any, metrics: tuple[str, ...]) -> list:
-    """What is broken; a failure of JAX on what a plug-in returned is a fault of the plug-in."""
-    try:
-        return list(broken(spec, metrics))
-    except (TypeError, ValueError, NotImplementedError) as problem:
-        words = ", ".join(dict.fromkeys((spec.model, spec.data, spec.target, spec.objective)))
-        raise PluginFault(f"{words}: cannot be trained: {_told(problem)}") from problem

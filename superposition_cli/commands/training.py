@@ -96,6 +96,8 @@ def show_plan(request: Request) -> None:
 
     machine = devices.this_machine()
     plan = launch.make_plan(request.experiment, machine, request.max_models)
+    for remark in launch.remarks(plan):
+        tell(f"{request.source}: {remark}")
     console().print(terminal.plan_table(launch.estimate(plan, machine)))
 
 
@@ -110,6 +112,8 @@ def carry_out(request: Request) -> Trained:
     machine = devices.this_machine()
     experiment, source, path, fresh, max_models, quiet = request
     run, plan = launch.open_run(experiment, source, path, machine, max_models, fresh)
+    for remark in launch.remarks(plan):
+        tell(f"{run.path}: {remark}")
     for change in launch.drift(run, experiment, machine):
         tell(f"{run.path}: {change}")
         run.log("changed", what=change)

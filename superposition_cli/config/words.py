@@ -94,7 +94,9 @@ class OneOf:
     def checked(self, value: Any) -> Any:
         """Return a word of the table as it is; refuse anything else, naming the words there are."""
         if not isinstance(value, str) or value not in self.table:
-            wrong(not_a_word(value, self.table))
+            sentence = not_a_word(value, self.table)
+            told = "did you mean" in sentence or not isinstance(value, str)
+            wrong(sentence if told else f"{sentence}; a plug-in that defines it: --use FILE.py")
         return value
 
 

@@ -15,6 +15,7 @@ from superposition_cli.report import labels
 from superposition_cli.running import fsio
 from superposition_cli.running.folder import Run
 from superposition_cli.running.results import Results
+from superposition_cli.toy import objectives
 
 FEW_CELLS = 200  # up to here analyses that look at one cell after the other are quick
 OVERVIEW = ("structure", "cells")
@@ -109,6 +110,7 @@ def facts(results: Results) -> dict[str, str]:
         f"{plan.n_models:,} models; select: {train.select}",
         "training": f"{train.optimizer}, {train.steps:,} steps, {train.objective} loss, "
         f"{train.dtype}",
+        "losses": "; ".join(dict.fromkeys(objectives.judged_by(g.spec) for g in plan.groups)),
         "diverged": f"{diverged:,} of {plan.n_models:,}",
         "still falling": f"{max(0, falling):,} of {plan.n_models:,}",
         "device": f"{manifest['machine']['n_devices']} × {manifest['machine']['device']} "

@@ -99,6 +99,8 @@ LISTS: dict[str, Callable[[Path], Rows]] = {
     "configs": _configs,
     "models": _documented("toy.models", "MODELS", lambda entry: _sentence(entry.apply)),
     "data": _documented("toy.data", "SAMPLERS", lambda entry: _sentence(entry.draw)),
+    "targets": _documented("toy.data", "TARGETS", lambda entry: _sentence(entry.answer)),
+    "objectives": _documented("toy.objectives", "OBJECTIVES", lambda entry: _sentence(entry.loss)),
     "optimizers": _documented("toy.train", "OPTIMIZERS", _sentence),
     "schedules": _documented("toy.train", "SCHEDULES", _sentence),
     "analyses": _documented("analyses", "ANALYSES", _sentence),

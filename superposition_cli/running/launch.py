@@ -15,6 +15,7 @@ from superposition_cli.running.devices import Machine
 from superposition_cli.running.folder import Run, environment, now
 from superposition_cli.running.grid import Plan
 from superposition_cli.running.history import LOSS_STEPS
+from superposition_cli.toy import objectives
 from superposition_cli.toy.metrics import METRICS
 
 
@@ -93,6 +94,12 @@ def reopen(experiment: Experiment, run: Run) -> tuple[Run, Plan]:
         )
     sizes = iter(group["chunk_models"] for group in run.manifest["groups"])
     return run, grid.cut(experiment, lambda spec, n: next(sizes), experiment.n_cells * 10**7)
+
+
+def remarks(plan: Plan) -> list[str]:
+    """Say what a person may not expect of a plan: numbers that samples stand in for."""
+    said = (line for group in plan.groups for line in objectives.sampled_for_want(group.spec))
+    return list(dict.fromkeys(said))
 
 
 def drift(run: Run, experiment: Experiment, machine: Machine) -> list[str]:

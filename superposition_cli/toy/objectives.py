@@ -215,6 +215,28 @@ def has_null_loss(spec: Spec) -> bool:
     return OBJECTIVES[spec.objective].null is not None or data.has_moments(spec)
 
 
+def judged_by(spec: Spec) -> str:
+    """Say what the losses of models are: expectations, means over samples, or a measure of W."""
+    if OBJECTIVES[spec.objective].judge is not None:
+        return "measured on the parameters alone"
+    if has_expected_loss(spec):
+        return "expected, without sampling"
+    return f"means over {spec.eval_samples:,} samples"
+
+
+def sampled_for_want(spec: Spec) -> list[str]:
+    """Say which numbers come from samples because data or target come without an exact law."""
+    said = []
+    few = spec.n_features <= patterns.MAX_FEATURES and not is_linear(spec)
+    if few and not patterns.listed(spec):
+        why = f"{spec.data} data list no activity patterns"
+        said.append(f"{why}: losses are {judged_by(spec)}, off by loss_error")
+    if not has_null_loss(spec):
+        why = f"{spec.data} data with the target {spec.target} come without moments"
+        said.append(f"{why}: null_loss and loss_normalised are of {spec.eval_samples:,} samples")
+    return said
+
+
 def _population_work(spec: Spec) -> int:
     """Closed forms cost about as much as the nodes that they stand for."""
     return 1 if is_linear(spec) else len(patterns.nodes(spec, 0).weight)

@@ -45,8 +45,10 @@ def broken(spec: Spec, metrics: tuple[str, ...] = ()) -> Iterator[Broken]:
         if faults:
             return
         params = jax.eval_shape(partial(model.init, spec), knobs, key)
-        yield from _named("MODELS", spec.model, _of_model(spec, model, knobs, params))
-        yield from _named("OBJECTIVES", spec.objective, _of_objective(spec, knobs, key, params))
+        faults = list(_of_model(spec, model, knobs, params))
+        yield from _named("MODELS", spec.model, faults)
+        if not faults:
+            yield from _named("OBJECTIVES", spec.objective, _of_objective(spec, knobs, key, params))
         for name in metrics:
             yield from _named("METRICS", name, _of_metric(spec, name, knobs))
 
@@ -69,6 +71,14 @@ def _shaped(name: str, expected: tuple[int, ...], function: Callable, *given: An
         yield name, f"returns {returned.dtype} numbers, not floating-point ones"
 
 
+def _differentiable(name: str, function: Callable, *given: Any) -> Iterator[Fault]:
+    """Complain unless JAX can differentiate a function by its first argument."""
+    try:
+        jax.eval_shape(jax.grad(function), *given)
+    except (TypeError, ValueError, NotImplementedError) as problem:
+        yield name, f"cannot be differentiated: {str(problem).splitlines()[0]}"
+
+
 def _of_sampler(spec: Spec, knobs: Knobs, key: jax.Array) -> Iterator[Fault]:
     n, sampler = spec.n_features, data.SAMPLERS[spec.data]
     yield from _shaped("draw", (n, BATCH), lambda k, r: sampler.draw(spec, k, r, BATCH), knobs, key)
@@ -78,8 +88,9 @@ def _of_sampler(spec: Spec, knobs: Knobs, key: jax.Array) -> Iterator[Fault]:
         mask = patterns.masks(spec)
         if mask.ndim != 2 or mask.shape[1] != n or mask.dtype != bool:
             yield "patterns", f"has a mask of {mask.dtype} {list(mask.shape)}, not of bool [P, {n}]"
-        chance = lambda k: patterns.patterns(spec, k).chance  # noqa: E731
-        yield from _shaped("patterns", mask.shape[:1], chance, knobs)
+        listed = jax.eval_shape(partial(patterns.patterns, spec), knobs)
+        if listed.chance.shape != mask.shape[:1]:
+            yield "patterns", f"has {len(mask)} patterns and chances {list(listed.chance.shape)}"
     if data.has_moments(spec):
         yield from _shaped("moments", (n,), lambda k: data.moments(spec, k).mean, knobs)
         yield from _shaped("moments", (n, n), lambda k: data.moments(spec, k).covariance, knobs)
@@ -115,8 +126,9 @@ def _of_parameters(spec: Spec, model: Model, knobs: Knobs, key: jax.Array) -> It
 
 def _of_model(spec: Spec, model: Model, knobs: Knobs, params: Params) -> Iterator[Fault]:
     n, m = spec.n_features, spec.n_hidden
-    x, h = _array(spec, n, BATCH), _array(spec, m, BATCH)
-    yield from _shaped("apply", (n, BATCH), model.apply, params, x)
+    x, h, x_ones = _array(spec, n, BATCH), _array(spec, m, BATCH), jnp.ones((n, BATCH), spec.dtype)
+    shapes = list(_shaped("apply", (n, BATCH), model.apply, params, x))
+    yield from shapes or _differentiable("apply", lambda p: model.apply(p, x_ones).sum(), params)
     yield from _shaped("embedding", (n, m), model.embedding, params)
     yield from _shaped("hidden", (m, BATCH), model.hidden, params, x)
     yield from _shaped("read_out", (n, BATCH), model.read_out, params, h)
@@ -135,9 +147,7 @@ def _of_objective(spec: Spec, knobs: Knobs, key: jax.Array, params: Params) -> I
         return OBJECTIVES[spec.objective].loss(spec, knobs, key, jnp.int32(0), params)
 
     faults = list(_shaped("loss", (), loss, params, knobs, key))
-    yield from faults
-    if not faults:
-        jax.eval_shape(jax.grad(loss), params, knobs, key)
+    yield from faults or _differentiable("loss", loss, params, knobs, key)
 
 
 def _of_metric(spec: Spec, name: str, knobs: Knobs) -> Iterator[Fault]:
