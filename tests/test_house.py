@@ -186,6 +186,18 @@ def test_scans_are_counted(module):
     assert "scan" not in imports
 
 
+TUPLE_METHODS = {"_asdict", "_fields", "_make", "_replace"}  # public, whatever they look like
+
+
+@each_module
+def test_private_names_stay_in_their_module(module):
+    froms = [node for node in nodes(module, ast.ImportFrom) if "superposition_cli" in node.module]
+    names = {alias.asname or alias.name for node in froms for alias in node.names}
+    used = [one for one in nodes(module, ast.Attribute) if ast.unparse(one.value) in names]
+    private = {one.attr for one in used if one.attr.startswith("_")} - TUPLE_METHODS
+    assert private | {name for name in names if name.startswith("_")} == set()
+
+
 def public(body, prefix=""):
     """Public classes, functions, and the methods of public classes."""
     for node in body:

@@ -95,11 +95,7 @@ def test_the_one_loop_trains_autoencoders_and_their_loss_falls():
     stacked = jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * 2), knobs)
     keys = jnp.stack([rng.key(1), rng.key(2)])
     state = train.start(sae.TASK, spec, stacked, keys)
-    kept = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape)), state.params)
-    steps = np.arange(200, dtype=np.int32)
-    arrays = (steps, np.zeros_like(steps), stacked, keys, state, kept)
-    segment = train.advance(sae.TASK, spec, *arrays)
-    loss = np.asarray(segment.loss)
+    loss = np.asarray(train.run(sae.TASK, spec, stacked, keys, state, range(200)).loss)
     assert loss.shape == (200, 2)
     assert (loss[-50:].mean(0) < 0.7 * loss[:10].mean(0)).all()
 
