@@ -20,7 +20,7 @@ from superposition_cli.measures import sae
 from superposition_cli.measures.sae import Measured, SaeKnobs, SaeSpec
 from superposition_cli.running import grid
 from superposition_cli.running.results import Results
-from superposition_cli.toy import metrics, train
+from superposition_cli.toy import metrics, rng, train
 from superposition_cli.toy.spec import Knobs, Params, State
 
 L1 = (0.03, 0.1, 0.2, 0.3)
@@ -40,7 +40,7 @@ TRAINING = {
 }
 RANDOM = 64  # dictionaries whose mean is the baseline
 HIDDEN = ("linear", "relu_output")  # models whose hidden vector is Wᵀx
-SAE, DRAW, JUDGE = 3, 0, 1  # what keys are folded with; a model's own uses are 0 to 2
+DRAW, JUDGE = 0, 1  # what an autoencoder's own key is folded with
 MEASURES = ("mmcs", "reverse_mmcs", "matched", "fvu", "l0", "dead_latents")
 
 
@@ -146,8 +146,9 @@ def program(setting: Setting, W: np.ndarray, latents: int) -> tuple[SaeSpec, Sae
     prices = jnp.repeat(jnp.array(L1, jnp.float32), RESTARTS)
     weights = jnp.repeat(jnp.asarray(W, jnp.float32)[None], count, axis=0)
     root = train.model_keys(*grid.roots_of_one(setting))[0][0]
+    root = jax.random.fold_in(root, rng.Use.ANALYSIS)
     restarts = jnp.arange(count, dtype=jnp.uint32) % RESTARTS
-    keys = jax.vmap(partial(jax.random.fold_in, jax.random.fold_in(root, SAE)))(restarts)
+    keys = jax.vmap(partial(jax.random.fold_in, root))(restarts)
     return SaeSpec(**settled, latents=latents), SaeKnobs(toys, weights, prices), keys
 
 

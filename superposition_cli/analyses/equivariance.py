@@ -20,7 +20,6 @@ from superposition_cli.toy import models, rng, train
 from superposition_cli.toy.spec import Knobs, Spec, State
 
 MOMENTS = 30  # at which the two trainings are compared, beside the end
-STREAM = 0x65717569  # what the seed's key is folded with; restarts never count so far
 
 
 def equivariance(results: Results) -> Finding:
@@ -50,7 +49,7 @@ def errors(setting: Setting) -> np.ndarray:
     """Return the relative error of one setting before some steps and after the last, [S + 1]."""
     spec = grid.spec_of(setting)
     with jax.enable_x64(spec.dtype == "float64"):
-        key = jax.random.fold_in(rng.key(setting.seed), STREAM)
+        key = jax.random.fold_in(rng.key(setting.seed), rng.Use.EQUIVARIANCE)
         R = rotations.haar(key, spec.n_hidden).astype(spec.dtype)
         own = grid.knobs_of_one(setting, spec.dtype)
         knobs = jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * 2), own)

@@ -15,10 +15,9 @@ from jax.stages import Compiled, Wrapped
 
 from superposition_cli.toy import models, rng
 from superposition_cli.toy.objectives import OBJECTIVES
+from superposition_cli.toy.rng import Use
 from superposition_cli.toy.spec import Knobs, Params, Spec, State
 
-INIT, DATA, EVALUATION, ANALYSIS = range(4)  # what a model's key is folded with for each use
-NO_RESTART = 2**32 - 1  # stands for the restart index in keys that all restarts share
 VECTOR_WIDTH = "xla_cpu_prefer_vector_width"  # in bits; the compiler's own choice is 256
 PROGRAM_OPTIONS: dict[str, str | bool] = {"xla_cpu_multi_thread_eigen": False}  # see devices
 if VECTOR_WIDTH not in os.environ.get("XLA_FLAGS", ""):
@@ -141,8 +140,8 @@ def model_keys(seed: Array, words: Array, shared: Array, restart: Array) -> tupl
         common = jax.random.key(seed, impl=rng.THREEFRY)
         own = jax.random.fold_in(jax.random.fold_in(common, words[0]), words[1])
         root = jnp.where(shared, common, own)
-        judged = jax.random.fold_in(root, jnp.uint32(NO_RESTART))
-        return jax.random.fold_in(root, restart), jax.random.fold_in(judged, EVALUATION)
+        judged = jax.random.fold_in(root, Use.ALL_RESTARTS)
+        return jax.random.fold_in(root, restart), jax.random.fold_in(judged, Use.EVALUATION)
 
     return jax.vmap(one)(seed, words, shared, restart)
 
@@ -154,7 +153,7 @@ def start(task: Task[TSpec, TKnobs], spec: TSpec, knobs: TKnobs, keys: Array) ->
         task: what is trained.
         spec: what the program is compiled for, its dtype among it.
         knobs: the traced settings, [K, ...].
-        keys: the models' own keys, [K]; no use of them is used up but `INIT`.
+        keys: the models' own keys, [K]; no use of them is used up but `Use.INIT`.
 
     Returns:
         Parameters, the optimiser's memory and no finite steps, [K, ...].
@@ -170,7 +169,7 @@ def start(task: Task[TSpec, TKnobs], spec: TSpec, knobs: TKnobs, keys: Array) ->
 @partial(jax.jit, static_argnums=(0, 1))
 def _start(task: Task[TSpec, TKnobs], spec: TSpec, knobs: TKnobs, keys: Array) -> State:
     def one(knobs: TKnobs, key: Array) -> State:
-        params = task.init(spec, knobs, jax.random.fold_in(key, INIT))
+        params = task.init(spec, knobs, jax.random.fold_in(key, Use.INIT))
         own = task.training(knobs)
         opt = OPTIMIZERS[spec.optimizer](own, own.learning_rate).init(params)
         return State(params, opt, jnp.zeros((), jnp.int32))
@@ -197,7 +196,7 @@ def run(
         task: what is trained.
         spec: what the program is compiled for, its dtype among it.
         knobs: the traced settings, [K, ...].
-        keys: the models' own keys, [K]; the batch of step t is drawn from `DATA`, then t.
+        keys: the models' own keys, [K]; the batch of step t is drawn from `Use.DATA`, then t.
         state: where the models are before the first of the steps; its buffers are consumed.
         steps: the numbers of T steps, ascending.
         keep: the S steps of the whole training before which parameters are kept.
@@ -251,7 +250,7 @@ def _advance(
     snapshots: Params,
 ) -> Segment:
     """Advance K models; before a step their parameters are written to its slot [T]."""
-    data_keys = jax.vmap(partial(jax.random.fold_in, data=DATA))(keys)
+    data_keys = jax.vmap(partial(jax.random.fold_in, data=Use.DATA))(keys)
     one = partial(step, task, spec)
 
     def body(carry: tuple[State, Params], now: tuple[Array, Array]) -> tuple:

@@ -1,6 +1,7 @@
 """Sparse autoencoders: measurements by hand, the loss and its gradient in NumPy, a tiny run."""
 
 from dataclasses import fields
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -118,3 +119,11 @@ def test_a_run_has_a_row_for_every_width_and_price(tmp_path, monkeypatch):
 def test_models_with_a_hidden_relu_are_refused():
     with pytest.raises(InvalidInput, match="not relu_hidden"):
         module.check(Planned(TINY, "model.kind=relu_hidden"))
+
+
+def test_two_analyses_share_a_number_but_no_model():
+    """`computation` refuses all kinds but abs, so no model's key is folded for both."""
+    folder = Path(module.__file__).parent
+    users = {path.stem for path in folder.glob("*.py") if "Use.ANALYSIS" in path.read_text()}
+    assert users == {"computation", "dictionary"}
+    assert "abs" not in module.HIDDEN
