@@ -46,7 +46,6 @@ class _Chunk(NamedTuple):
     keys: jax.Array
     knobs: Knobs
     state: State
-    snapshots: Any
 
 
 def _workload(name: str, models: int, n: int, m: int, p: Any, importance: Any) -> Workload:
@@ -168,9 +167,7 @@ def _chunk(workload: Workload, spec: Spec, pick: np.ndarray) -> _Chunk:
     )
     words = np.stack([pick, pick], 1).astype(np.uint32)
     keys, _ = train.model_keys(words[:, 0] * 0, words, np.zeros(len(pick), bool), words[:, 0])
-    state = train.start(train.TOY, spec, knobs, keys)
-    snapshots = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape), leaf.dtype), state.params)
-    return _Chunk(keys, knobs, state, snapshots)
+    return _Chunk(keys, knobs, train.start(train.TOY, spec, knobs, keys))
 
 
 def _stretch(
@@ -178,23 +175,21 @@ def _stretch(
 ) -> tuple[list[_Chunk], float]:
     """Advance every chunk by `steps` steps, side by side; return them and the seconds."""
     spec = spec_of(workload, steps)
-    numbers, slots = np.arange(steps, dtype=np.int32), np.zeros(steps, np.int32)
     results: list[_Chunk] = list(chunks)
     todo, taking = iter(range(len(chunks))), threading.Lock()
 
-    def labour() -> None:
+    def advance() -> None:
         while True:
             with taking:
                 index = next(todo, None)
             if index is None:
                 return
-            chunk = chunks[index]
-            arrays = (numbers, slots, chunk.knobs, chunk.keys, chunk.state, chunk.snapshots)
-            segment = train.compiled(train.advance, (train.TOY, spec), *arrays)
+            keys, knobs, state = chunks[index]
+            segment = train.run(train.TOY, spec, knobs, keys, state, range(steps))
             jax.block_until_ready(segment.loss)
-            results[index] = chunk._replace(state=segment.state, snapshots=segment.snapshots)
+            results[index] = _Chunk(keys, knobs, segment.state)
 
-    threads = [threading.Thread(target=labour) for _ in range(machine.workers)]
+    threads = [threading.Thread(target=advance) for _ in range(machine.workers)]
     begun = time.perf_counter()
     for thread in threads:
         thread.start()

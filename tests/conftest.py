@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from superposition_cli.toy import train
-from superposition_cli.toy.spec import Knobs, Spec, State
+from superposition_cli.toy.spec import Knobs, Spec
 
 SETS = ((0, 3), (1, 4, 2))  # deliberately neither sorted nor of one size
 SPEC = Spec(
@@ -88,20 +88,13 @@ def make_keys(count, seed=0, words=(3, 4)):
     return train.model_keys(seed * same, cell, same == 0, np.arange(count, dtype=np.uint32))[0]
 
 
-def advance(spec, knobs, keys, state, steps, wanted=()):
-    """Train K models through `steps`, keeping the parameters before the wanted ones."""
-    steps, wanted = np.asarray(steps, np.int32), list(wanted)
-    slots = [wanted.index(t) if t in wanted else len(wanted) for t in steps]
-    kept = jax.tree.map(lambda p: jnp.zeros((len(wanted) + 1, *p.shape), p.dtype), state.params)
-    return resume(spec, knobs, keys, state, steps, slots, kept)
+def advance(spec, knobs, keys, state, steps, wanted=(), snapshots=None):
+    """Train K models through `steps`, keeping the parameters before the wanted ones.
 
-
-def resume(spec, knobs, keys, state, steps, slots, kept):
-    """Train on, into snapshots begun before; the arguments stay usable."""
-    steps, slots = np.asarray(steps, np.int32), np.asarray(slots, np.int32)
-    fresh = jax.tree.map(jnp.array, (state, kept))
-    arrays = (knobs, keys, State(*fresh[0]), fresh[1])
-    segment = train.advance(train.TOY, spec, steps, slots, *arrays)
+    Snapshots begun before are filled further; the arguments stay usable.
+    """
+    state, snapshots = jax.tree.map(jnp.array, (state, snapshots))
+    segment = train.run(train.TOY, spec, knobs, keys, state, steps, wanted, snapshots)
     return jax.tree.map(np.asarray, segment)
 
 

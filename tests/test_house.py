@@ -171,6 +171,40 @@ def test_scans_are_counted(module):
     assert "scan" not in imports
 
 
+PUBLIC = {"__version__", "_asdict", "_fields", "_make", "_replace"}  # whatever they look like
+
+
+@each_module
+def test_private_names_stay_in_their_module(module):
+    froms = [node for node in nodes(module, ast.ImportFrom) if "superposition_cli" in node.module]
+    names = {alias.asname or alias.name for node in froms for alias in node.names}
+    used = [one for one in nodes(module, ast.Attribute) if ast.unparse(one.value) in names]
+    private = {one.attr for one in used if one.attr.startswith("_")} - PUBLIC
+    assert private | {name for name in names - PUBLIC if name.startswith("_")} == set()
+
+
+PARTED = {"toy.data", "toy.models"}  # they part a key in two by 0 and 1, as `rng.parts` does
+
+
+@each_module
+def test_keys_are_folded_with_a_named_use_or_an_index(module):
+    """A constant here and one there may be the same number, so none outside `rng.Use`."""
+    folds = [call for _, name, call in calls(module) if name == "fold_in"]
+    partials = [call for _, name, call in calls(module) if name == "partial"]
+    folds += [call for call in partials if ast.unparse(call.args[0]).endswith("fold_in")]
+    given = [value for call in folds for value in [*call.args, *_values(call)]]
+    bare = [ast.unparse(one) for one in given if isinstance(one, ast.Constant) or _is_upper(one)]
+    assert (bare != []) == (module in PARTED)
+
+
+def _values(call):
+    return [word.value for word in call.keywords]
+
+
+def _is_upper(node):
+    return isinstance(node, ast.Name) and node.id.isupper() and len(node.id) > 1
+
+
 def public(body, prefix=""):
     """Public classes, functions, and the methods of public classes."""
     for node in body:

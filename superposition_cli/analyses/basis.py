@@ -20,7 +20,6 @@ from superposition_cli.theory import linear
 from superposition_cli.toy import metrics, rng
 
 ROTATIONS = 64
-STREAM = 0x62617369  # what the seed's key is folded with; restarts never count so far
 
 
 def basis(results: Results) -> Finding:
@@ -62,7 +61,7 @@ def basis(results: Results) -> Finding:
 def measure(setting: Setting, W: np.ndarray) -> dict[str, np.ndarray]:
     """Return one embedding [n, m] measured in its own basis and in random ones, in float64."""
     with jax.enable_x64(True):
-        key = jax.random.fold_in(rng.key(setting.seed), STREAM)
+        key = jax.random.fold_in(rng.key(setting.seed), rng.Use.BASIS)
         own = jnp.asarray(W, jnp.float64)
         turned = own @ jnp.swapaxes(rotations.haars(key, ROTATIONS, own.shape[1]), 1, 2)
         crossed = jnp.where(metrics.represented(own), metrics.superposition(own), 0)

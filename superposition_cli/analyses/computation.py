@@ -19,7 +19,7 @@ from superposition_cli.errors import InvalidInput
 from superposition_cli.running import grid
 from superposition_cli.running.fsio import Arrays
 from superposition_cli.running.results import Results
-from superposition_cli.toy import data, evaluate, metrics, train
+from superposition_cli.toy import data, evaluate, metrics, rng, train
 
 COMPUTED_COST = 0.5  # a feature that costs less, in units of its variance, is computed
 SERVING_GAIN = 0.5  # a neuron serves a feature where its path carries more than this
@@ -114,7 +114,7 @@ def costs(setting: Setting, model: Arrays) -> np.ndarray:
     spec = replace(grid.spec_of(setting), batch_size=BATCH, objective="sampled")
     with jax.enable_x64(spec.dtype == "float64"):
         keys, _ = train.model_keys(*grid.roots_of_one(setting))
-        key = jax.random.fold_in(keys[0], train.ANALYSIS)
+        key = jax.random.fold_in(keys[0], rng.Use.ANALYSIS)
         knobs = grid.knobs_of_one(setting, spec.dtype)
         params = {name: jnp.asarray(leaf) for name, leaf in model.items()}
         error = np.asarray(_feature_errors(spec, knobs, key, params), np.float64)

@@ -20,7 +20,7 @@ from superposition_cli.errors import InvalidInput
 from superposition_cli.measures import decoders
 from superposition_cli.running import grid
 from superposition_cli.running.results import Results
-from superposition_cli.toy import data, models, train
+from superposition_cli.toy import data, models, rng, train
 
 SAMPLES = 2048
 ITERATIONS = 800
@@ -80,10 +80,11 @@ def measured(setting: Setting, params: dict[str, np.ndarray]) -> dict[str, Any]:
 
 @partial(jax.jit, static_argnums=0)
 def _errors(spec: Any, knobs: Any, key: jax.Array, params: Any) -> dict[str, jax.Array]:
-    x = data.SAMPLERS[spec.data].draw(spec, knobs, jax.random.fold_in(key, 0), SAMPLES)
+    of_data, of_random = rng.parts(key, 2)
+    x = data.SAMPLERS[spec.data].draw(spec, knobs, of_data, SAMPLES)
     model = models.MODELS[spec.model]
     W = model.embedding(params)
-    Phi = jax.random.normal(jax.random.fold_in(key, 1), W.shape)
+    Phi = jax.random.normal(of_random, W.shape)
     there = jnp.any(x > 0, axis=0)
 
     def solved(name: str, W: jax.Array) -> jax.Array:

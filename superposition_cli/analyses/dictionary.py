@@ -20,7 +20,7 @@ from superposition_cli.measures import sae
 from superposition_cli.measures.sae import Measured, SaeKnobs, SaeSpec
 from superposition_cli.running import grid
 from superposition_cli.running.results import Results
-from superposition_cli.toy import metrics, train
+from superposition_cli.toy import metrics, rng, train
 from superposition_cli.toy.spec import Knobs, Params, State
 
 L1 = (0.03, 0.1, 0.2, 0.3)
@@ -40,7 +40,7 @@ TRAINING = {
 }
 RANDOM = 64  # dictionaries whose mean is the baseline
 HIDDEN = ("linear", "relu_output")  # models whose hidden vector is Wᵀx
-SAE, DRAW, JUDGE = 3, 0, 1  # what keys are folded with; a model's own uses are 0 to 2
+DRAW, JUDGE = 0, 1  # what an autoencoder's own key is folded with
 MEASURES = ("mmcs", "reverse_mmcs", "matched", "fvu", "l0", "dead_latents")
 
 
@@ -115,17 +115,18 @@ def fit(setting: Setting, W: np.ndarray, latents: int) -> Trained:
     """
     spec, knobs, keys = program(setting, W, latents)
     of_round, samples = STEPS // ROUNDS, replace(spec, eval_samples=JUDGED)
-    state = train.compiled(train.start, (sae.TASK, spec), knobs, keys)
-    state, loss = _advance(spec, knobs, keys, state, 0, of_round)
+    state = train.start(sae.TASK, spec, knobs, keys)
+    state, loss, _ = train.run(sae.TASK, spec, knobs, keys, state, range(of_round))
     for number in range(1, ROUNDS):
         drawn = _folded(keys, DRAW, number)
         params = train.compiled(_resample, (samples,), knobs, drawn, state.params)
-        fresh = train.compiled(train.start, (sae.TASK, spec), knobs, keys)
+        fresh = train.start(sae.TASK, spec, knobs, keys)
         state = State(params, fresh.opt, state.finite_steps)
-        state, loss = _advance(spec, knobs, keys, state, number * of_round, of_round)
+        steps = range(number * of_round, (number + 1) * of_round)
+        state, loss, _ = train.run(sae.TASK, spec, knobs, keys, state, steps)
     params = {name: np.asarray(leaf) for name, leaf in state.params.items()}
     measured = train.compiled(_measure, (samples,), knobs, _folded(keys, JUDGE, 0), params)
-    mean = loss[-STEPS // 10 :].mean(axis=0)
+    mean = np.asarray(loss)[-STEPS // 10 :].mean(axis=0)
     sound = np.asarray(state.finite_steps) == STEPS
     dictionaries = np.asarray(jax.vmap(sae.directions)(params), float)
     return Trained(dictionaries, np.where(sound, mean, np.inf), jax.tree.map(np.asarray, measured))
@@ -145,8 +146,9 @@ def program(setting: Setting, W: np.ndarray, latents: int) -> tuple[SaeSpec, Sae
     prices = jnp.repeat(jnp.array(L1, jnp.float32), RESTARTS)
     weights = jnp.repeat(jnp.asarray(W, jnp.float32)[None], count, axis=0)
     root = train.model_keys(*grid.roots_of_one(setting))[0][0]
+    root = jax.random.fold_in(root, rng.Use.ANALYSIS)
     restarts = jnp.arange(count, dtype=jnp.uint32) % RESTARTS
-    keys = jax.vmap(partial(jax.random.fold_in, jax.random.fold_in(root, SAE)))(restarts)
+    keys = jax.vmap(partial(jax.random.fold_in, root))(restarts)
     return SaeSpec(**settled, latents=latents), SaeKnobs(toys, weights, prices), keys
 
 
@@ -179,17 +181,6 @@ def overall(rows: list[Row]) -> dict[str, float | int]:
         "margin": max(row["mmcs_best"] - row["random_mmcs"] for row in rows),
         "l0_by_expected_least": min(row["l0"] / row["expected_l0"] for row in rows),
     }
-
-
-def _advance(
-    spec: SaeSpec, knobs: SaeKnobs, keys: jax.Array, state: State, first: int, count: int
-) -> tuple[State, np.ndarray]:
-    """Train through `count` steps from step `first`; return the state and the losses [T, K]."""
-    steps = np.arange(first, first + count, dtype=np.int32)
-    kept = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape), leaf.dtype), state.params)
-    arrays = (steps, np.zeros_like(steps), knobs, keys, state, kept)
-    segment = train.compiled(train.advance, (sae.TASK, spec), *arrays)
-    return segment.state, np.asarray(segment.loss)
 
 
 def _folded(keys: jax.Array, use: int, number: int) -> jax.Array:

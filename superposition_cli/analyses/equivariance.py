@@ -5,8 +5,6 @@ the rotated model, since the loss of a model without a hidden nonlinearity does 
 rotation. Adam rescales coordinates one by one, which privileges their basis.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,10 +17,9 @@ from superposition_cli.running import grid
 from superposition_cli.running.history import log_spaced
 from superposition_cli.running.results import Results
 from superposition_cli.toy import models, rng, train
-from superposition_cli.toy.spec import State
+from superposition_cli.toy.spec import Knobs, Spec, State
 
 MOMENTS = 30  # at which the two trainings are compared, beside the end
-STREAM = 0x65717569  # what the seed's key is folded with; restarts never count so far
 
 
 def equivariance(results: Results) -> Finding:
@@ -52,7 +49,7 @@ def errors(setting: Setting) -> np.ndarray:
     """Return the relative error of one setting before some steps and after the last, [S + 1]."""
     spec = grid.spec_of(setting)
     with jax.enable_x64(spec.dtype == "float64"):
-        key = jax.random.fold_in(rng.key(setting.seed), STREAM)
+        key = jax.random.fold_in(rng.key(setting.seed), rng.Use.EQUIVARIANCE)
         R = rotations.haar(key, spec.n_hidden).astype(spec.dtype)
         own = grid.knobs_of_one(setting, spec.dtype)
         knobs = jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * 2), own)
@@ -68,16 +65,9 @@ def errors(setting: Setting) -> np.ndarray:
         return np.asarray(off / np.linalg.norm(plain, axis=(1, 2)))
 
 
-def _course(spec: Any, knobs: Any, keys: jax.Array, state: State) -> np.ndarray:
+def _course(spec: Spec, knobs: Knobs, keys: jax.Array, state: State) -> np.ndarray:
     """W of both models before some steps and after the last, [S + 1, 2, n, m]."""
-    kept_steps = log_spaced(spec.steps, MOMENTS)
-    steps = np.arange(spec.steps, dtype=np.int32)
-    row = np.searchsorted(kept_steps, steps)
-    padded = np.append(kept_steps, -1)
-    slots = np.where(padded[row] == steps, row, len(kept_steps)).astype(np.int32)
-    rows = len(kept_steps) + 1
-    kept = jax.tree.map(lambda leaf: jnp.zeros((rows, *leaf.shape), leaf.dtype), state.params)
-    arrays = (steps, slots, knobs, keys, state, kept)
-    segment = train.compiled(train.advance, (train.TOY, spec), *arrays)
-    before = np.asarray(segment.snapshots["W"], np.float64)[:-1]
+    steps, keep = range(spec.steps), log_spaced(spec.steps, MOMENTS)
+    segment = train.run(train.TOY, spec, knobs, keys, state, steps, keep)
+    before = train.kept(segment.snapshots)["W"].astype(np.float64)
     return np.concatenate([before, np.asarray(segment.state.params["W"], np.float64)[None]])

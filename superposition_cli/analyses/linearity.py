@@ -27,7 +27,6 @@ from superposition_cli.toy import data, metrics, models, rng, train
 from superposition_cli.toy.spec import Knobs, Params, Spec
 
 SAMPLES, BATCH = 131_072, 8_192  # for each of the three draws; interventions take one batch
-FIT, HELD_OUT, DEALT, STEERED = range(4)  # what a cell's key is folded with for each draw
 LINEAR_HIDDEN = ("linear", "relu_output")  # models with h = Wᵀx
 
 
@@ -127,16 +126,15 @@ def of_activations(setting: Setting, params: Arrays) -> tuple[dict[str, Any], Ar
     most as W_i is added to h; specificity_mean: mean over them of `specificity`; both null
     with nothing represented. The arrays are those of `linearity`.
     """
-    spec, key = grid.spec_of(setting), key_of(setting)
-    gap = _gap(spec, grid.knobs_of_one(setting, spec.dtype), params, jax.random.fold_in(key, DEALT))
+    spec = grid.spec_of(setting)
+    of_fit, of_held_out, of_gap, of_steering = rng.parts(key_of(setting), 4)
+    gap = _gap(spec, grid.knobs_of_one(setting, spec.dtype), params, of_gap)
     with jax.enable_x64(True):
         knobs = grid.knobs_of_one(setting, "float64")
         double = {name: jnp.asarray(leaf, jnp.float64) for name, leaf in params.items()}
-        fit, held_out = (
-            _moments(spec, knobs, double, jax.random.fold_in(key, use)) for use in (FIT, HELD_OUT)
-        )
+        fit, held_out = (_moments(spec, knobs, double, one) for one in (of_fit, of_held_out))
         covariance = np.asarray(data.moments(spec, knobs).covariance)
-        response = np.asarray(_steer(spec, knobs, double, jax.random.fold_in(key, STEERED)))
+        response = np.asarray(_steer(spec, knobs, double, of_steering))
     found, expected = probe_r2(fit, held_out), np.full(len(covariance), np.nan)
     measured: dict[str, Any] = {"probe_deviation": None, "probe_sum_off": None}
     if spec.model in LINEAR_HIDDEN:
@@ -238,8 +236,9 @@ def _batches() -> range:
 @partial(jax.jit, static_argnums=0)
 def _dealt(spec: Spec, knobs: Knobs, params: Params, key: Array) -> Array:
     """`additivity` of one batch, each active feature dealt to x or to y by a fair coin."""
-    drawn = data.SAMPLERS[spec.data].draw(spec, knobs, jax.random.fold_in(key, 0), BATCH)
-    coin = rng.uniform(jax.random.fold_in(key, 1), drawn.shape, drawn.dtype) < 1 / 2
+    of_data, of_coins = rng.parts(key, 2)
+    drawn = data.SAMPLERS[spec.data].draw(spec, knobs, of_data, BATCH)
+    coin = rng.uniform(of_coins, drawn.shape, drawn.dtype) < 1 / 2
     hidden = partial(models.MODELS[spec.model].hidden, params)
     return additivity(hidden, jnp.where(coin, drawn, 0), jnp.where(coin, 0, drawn))
 

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from superposition_cli.config import Setting
@@ -161,19 +160,16 @@ def _segment(
 ) -> tuple[State, np.ndarray]:
     """Advance the searches `rows` by `SEGMENT` steps; return their state and what they gained."""
     filled = _filled(rows, size)
-    with jax.enable_x64(True):  # a matter of the thread
-        steps = np.arange(at, at + SEGMENT, dtype=np.int32)
-        now = jax.tree.map(jnp.asarray, _take(state, filled))
-        kept = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape), leaf.dtype), now.params)
-        arrays = (steps, np.zeros_like(steps), _take(knobs, filled), _keys(filled), now, kept)
-        end, loss, _ = train.compiled(train.advance, (train.TOY, spec), *arrays)
-        return _take(end, slice(len(rows))), np.asarray(loss[0] - loss[-1])[: len(rows)]
+    given = (_take(knobs, filled), _keys(filled), _take(state, filled))
+    segment = train.run(train.TOY, spec, *given, range(at, at + SEGMENT))
+    loss = np.asarray(segment.loss)[:, : len(rows)]
+    return _take(segment.state, slice(len(rows))), loss[0] - loss[-1]
 
 
 def _judged(spec: Spec, knobs: Knobs, params: Params, size: int, rows: np.ndarray) -> np.ndarray:
     """The losses of some searches with as fine a quadrature as `MOST_NODES` allows."""
     filled, finer = _filled(rows, size), objectives.affordable(spec, MOST_NODES)
-    with jax.enable_x64(True):
+    with jax.enable_x64(True):  # a matter of the thread
         arrays = (_take(knobs, filled), _take(params, filled))
         return np.asarray(train.compiled(_losses, (spec, finer), *arrays))[: len(rows)]
 
@@ -185,8 +181,7 @@ def _losses(spec: Spec, finer: int, knobs: Knobs, params: Params) -> jax.Array:
 
 def _start(spec: Spec, knobs: Knobs, number: np.ndarray) -> State:
     """Initialise N models by the numbers of their starts alone, in arrays to be written to."""
-    state = train.compiled(train.start, (train.TOY, spec), knobs, _keys(number))
-    return jax.tree.map(np.array, state)
+    return jax.tree.map(np.array, train.start(train.TOY, spec, knobs, _keys(number)))
 
 
 def _keys(number: np.ndarray) -> jax.Array:

@@ -27,7 +27,6 @@ from superposition_cli.toy.spec import Knobs, Params, Spec
 ROTATIONS = 16
 SAMPLES = 65_536
 ANGLES = np.linspace(0, 360, 37)  # degrees
-STREAM = 0x726F7461  # what the seed's key is folded with; restarts never count so far
 LEAST_LOSS = 1e-12  # below it a ratio of losses says nothing
 LINEAR = ("linear", "relu_output")  # kinds without a nonlinearity on the hidden vector
 
@@ -72,7 +71,7 @@ def rotation(results: Results) -> Finding:
 
 def test(setting: Setting, params: Arrays) -> dict[str, np.ndarray]:
     """Return the losses of one model: loss, null [], rotated, unabsorbed [R], curve [angles]."""
-    key = jax.random.fold_in(rng.key(setting.seed), STREAM)
+    key = jax.random.fold_in(rng.key(setting.seed), rng.Use.ROTATION)
     knobs = grid.knobs_of_one(setting, "float32")
     single = {name: np.asarray(leaf, np.float32) for name, leaf in params.items()}
     with jax.default_matmul_precision("highest"):
@@ -83,8 +82,9 @@ def test(setting: Setting, params: Arrays) -> dict[str, np.ndarray]:
 @partial(jax.jit, static_argnums=0)
 def _losses(spec: Spec, knobs: Knobs, key: jax.Array, params: Params) -> dict[str, jax.Array]:
     model, m = models.MODELS[spec.model], spec.n_hidden
-    x = data.SAMPLERS[spec.data].draw(spec, knobs, jax.random.fold_in(key, 0), SAMPLES)
-    drawn = rotations.haars(jax.random.fold_in(key, 1), ROTATIONS, m)
+    of_data, of_rotations = rng.parts(key, 2)
+    x = data.SAMPLERS[spec.data].draw(spec, knobs, of_data, SAMPLES)
+    drawn = rotations.haars(of_rotations, ROTATIONS, m)
     hidden = model.hidden(params, x)
 
     def absorbed(R: jax.Array) -> jax.Array:

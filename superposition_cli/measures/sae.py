@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from superposition_cli.toy import data
+from superposition_cli.toy import data, rng
 from superposition_cli.toy.spec import Knobs, Params, Spec
 from superposition_cli.toy.train import Task
 
@@ -104,11 +104,12 @@ def resample(spec: SaeSpec, knobs: SaeKnobs, key: Array, params: Params) -> Para
     ‖h - ĥ‖², as its row of W_d and, at length .2, of W_e, and the bias 0. Without error
     nothing is drawn. Live latents keep all but the length of their row of W_d.
     """
-    h = hidden(spec, knobs, jax.random.fold_in(key, 0), spec.eval_samples)
+    of_data, of_choice = rng.parts(key, 2)
+    h = hidden(spec, knobs, of_data, spec.eval_samples)
     a = encode(params, h)
     error = jnp.sum((h - decode(params, a)) ** 2, axis=0)
     chance = jnp.log(error)  # -inf where there is none
-    picked = jax.random.categorical(jax.random.fold_in(key, 1), chance, shape=(spec.latents,))
+    picked = jax.random.categorical(of_choice, chance, shape=(spec.latents,))
     away = (h - params["b_d"][:, None])[:, picked].T
     length = jnp.linalg.norm(away, axis=1, keepdims=True)
     new = ~(a > 0).any(axis=1, keepdims=True) & (error.max() > 0) & (length > 0)

@@ -29,14 +29,14 @@ def records(
     spec: Spec,
     model: np.ndarray,
     state: State,
-    snapshots: Mapping[str, Array],
+    snapshots: Arrays,
     snapshot_step: np.ndarray,
     history: History,
     judged: Mapping[str, Array],
 ) -> Records:
     """Gather the results of the first `len(model)` models of a chunk; the rest are copies.
 
-    A diverged model has no loss: NaN. snapshots are [S + 1, K, ...], the last row scratch.
+    A diverged model has no loss: NaN. snapshots are [S, K, ...].
     """
     real = slice(0, len(model))
     finite_steps = np.asarray(state.finite_steps)[real]
@@ -46,7 +46,7 @@ def records(
     metrics |= {"finite_steps": finite_steps, "converged": history.converged()[real]}
     past = {"loss": history.loss[real], "loss_step": history.kept, "snapshot_step": snapshot_step}
     for name, leaf in snapshots.items():
-        past[f"snapshot_{name}"] = np.swapaxes(np.asarray(leaf)[:-1, real], 0, 1)
+        past[f"snapshot_{name}"] = np.swapaxes(leaf[:, real], 0, 1)
     weights = {name: np.asarray(leaf)[real] for name, leaf in state.params.items()}
     return Records(*({"model": model, **part} for part in (weights, past, metrics)))
 

@@ -8,11 +8,12 @@ boundaries fall.
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import PyTreeDef
 
 from superposition_cli.errors import SpError
 from superposition_cli.running import grid, tables
@@ -116,15 +117,14 @@ def _prepare(run: Run, plan: Plan, chunk: Chunk, spec: Spec) -> Work:
     )
 
 
-def _fresh(work: Work) -> tuple[State, Params]:
-    state = train.start(train.TOY, work.spec, work.knobs, work.keys)
-    rows = len(work.snapshot_steps) + 1
-    snapshots = jax.tree.map(lambda leaf: jnp.zeros((rows, *leaf.shape), leaf.dtype), state.params)
-    return state, snapshots
+def _fresh(work: Work, knobs: Knobs, keys: jax.Array) -> tuple[State, Params]:
+    state = train.start(train.TOY, work.spec, knobs, keys)
+    return state, train.empty_snapshots(state.params, work.snapshot_steps)
 
 
 def _begin(work: Work) -> Carry:
-    return Carry(0, *_fresh(work), History(work.spec.steps, work.chunk.size))
+    history = History(work.spec.steps, work.chunk.size)
+    return Carry(0, *_fresh(work, work.knobs, work.keys), history)
 
 
 def _resume(work: Work) -> Carry | None:
@@ -133,7 +133,7 @@ def _resume(work: Work) -> Carry | None:
     if kept is None:
         return None
     step, arrays = kept
-    names, tree = _named(jax.eval_shape(lambda: _fresh(work)))
+    names, tree = _named(jax.eval_shape(partial(_fresh, work), work.knobs, work.keys))
     if any(name not in arrays or arrays[name].shape != leaf.shape for name, leaf in names.items()):
         work.run.log("partial_refused", chunk=work.chunk.number, step=step)
         return None
@@ -150,7 +150,7 @@ def _keep(work: Work, carry: Carry) -> None:
     work.run.save_partial(work.chunk.number, carry.step, {**arrays, **carry.history.arrays()})
 
 
-def _named(tree: Any) -> tuple[dict[str, Any], Any]:
+def _named(tree: tuple[State, Params]) -> tuple[dict[str, jax.Array], PyTreeDef]:
     """Name the leaves of a tree by their paths."""
     paths, structure = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(path): leaf for path, leaf in paths}, structure
@@ -158,12 +158,9 @@ def _named(tree: Any) -> tuple[dict[str, Any], Any]:
 
 def _advance(work: Work, carry: Carry) -> Carry:
     count = min(work.segment, work.spec.steps - carry.step)
-    steps = np.arange(carry.step, carry.step + count, dtype=np.int32)
-    row = np.searchsorted(work.snapshot_steps, steps)
-    padded = np.append(work.snapshot_steps, -1)
-    slots = np.where(padded[row] == steps, row, len(work.snapshot_steps)).astype(np.int32)
-    arrays = (steps, slots, work.knobs, work.keys, carry.state, carry.snapshots)
-    segment = train.compiled(train.advance, (train.TOY, work.spec), *arrays)
+    given = (work.spec, work.knobs, work.keys, carry.state)
+    steps = range(carry.step, carry.step + count)
+    segment = train.run(train.TOY, *given, steps, work.snapshot_steps, carry.snapshots)
     carry.history.add(carry.step, np.asarray(segment.loss))
     return Carry(carry.step + count, segment.state, segment.snapshots, carry.history)
 
@@ -173,9 +170,8 @@ def _commit(work: Work, carry: Carry) -> int:
     spec, state = work.spec, carry.state
     arrays = (work.knobs, work.eval_keys, state.params)
     judged = train.compiled(evaluate.judge, (spec, work.metrics), *arrays)
-    parts = records(
-        spec, work.model, state, carry.snapshots, work.snapshot_steps, carry.history, judged
-    )
+    snapshots = train.kept(carry.snapshots)
+    parts = records(spec, work.model, state, snapshots, work.snapshot_steps, carry.history, judged)
     diverged = int((parts.metrics["finite_steps"] < spec.steps).sum())
     facts = {"models": work.chunk.n_models, "diverged": diverged, "steps": spec.steps}
     work.run.commit(work.chunk.number, parts._asdict(), partial(axes, spec.model), facts)

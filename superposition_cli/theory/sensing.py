@@ -64,7 +64,8 @@ def sparse_inputs(key: Array, count: int, n: int, k: ArrayLike) -> Array:
     """Draw inputs with exactly k active features in U[0, 1]: -> [count, n]; the key is consumed."""
 
     def one(key: Array) -> Array:
-        order = jax.random.permutation(jax.random.fold_in(key, 0), n)
-        return jnp.where(order < k, jax.random.uniform(jax.random.fold_in(key, 1), (n,)), 0)
+        of_order, of_values = (jax.random.fold_in(key, part) for part in range(2))
+        order = jax.random.permutation(of_order, n)
+        return jnp.where(order < k, jax.random.uniform(of_values, (n,)), 0)
 
     return jax.vmap(lambda i: one(jax.random.fold_in(key, i)))(jnp.arange(count))

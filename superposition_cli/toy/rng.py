@@ -9,6 +9,7 @@ Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
 """
 
 import math
+from enum import IntEnum, unique
 
 import jax
 import jax.extend.random
@@ -18,6 +19,24 @@ from jax import Array
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = np.uint32(0x1BD11BDA)
+
+
+@unique
+class Use(IntEnum):
+    """What keys are folded with, one number for each use of a key; see `train.model_keys`.
+
+    The small numbers are uses of a model's own key. The large ones are above any restart
+    index and take its place where restarts do not count: three analyses fold the seed's key.
+    """
+
+    INIT = 0  # the parameters that training begins with
+    DATA = 1  # training batches, each by the number of its step
+    EVALUATION = 2  # the loss a model is judged by; of the key that all restarts share
+    ANALYSIS = 3  # by `computation` for abs models, by `dictionary` for h = Wᵀx: never both
+    BASIS = 0x62617369
+    EQUIVARIANCE = 0x65717569
+    ROTATION = 0x726F7461
+    ALL_RESTARTS = 2**32 - 1
 
 
 def threefry_2x32(key: tuple[Array, Array], counter: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -86,6 +105,11 @@ def key(seed: int) -> Array:
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed {seed} is outside [0, 2**32)")
     return jax.random.key(np.uint32(seed), impl=THREEFRY)
+
+
+def parts(key: Array, count: int) -> list[Array]:
+    """Return keys for the parts of one draw, part i by `fold_in(key, i)`; the key is consumed."""
+    return [jax.random.fold_in(key, part) for part in range(count)]
 
 
 def uniform(key: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:

@@ -2,28 +2,32 @@
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
+from jax.stages import Compiled, Wrapped
 
 from superposition_cli.toy import models, rng
 from superposition_cli.toy.objectives import OBJECTIVES
+from superposition_cli.toy.rng import Use
 from superposition_cli.toy.spec import Knobs, Params, Spec, State
 
-INIT, DATA, EVALUATION, ANALYSIS = range(4)  # what a model's key is folded with for each use
-NO_RESTART = 2**32 - 1  # stands for the restart index in keys that all restarts share
 VECTOR_WIDTH = "xla_cpu_prefer_vector_width"  # in bits; the compiler's own choice is 256
-PROGRAM_OPTIONS: dict[str, bool | int] = {"xla_cpu_multi_thread_eigen": False}  # see devices
+PROGRAM_OPTIONS: dict[str, str | bool] = {"xla_cpu_multi_thread_eigen": False}  # see devices
 if VECTOR_WIDTH not in os.environ.get("XLA_FLAGS", ""):
-    PROGRAM_OPTIONS[VECTOR_WIDTH] = 512  # where a processor has no such vectors, nothing changes
+    PROGRAM_OPTIONS[VECTOR_WIDTH] = "512"  # where a processor has no such vectors, nothing changes
+
+TSpec = TypeVar("TSpec", bound=Spec)
+TKnobs = TypeVar("TKnobs")  # the traced settings, a NamedTuple of arrays
 
 
-class Task(NamedTuple):
+class Task(NamedTuple, Generic[TSpec, TKnobs]):
     """What is trained: how it begins and what it descends.
 
     init: (spec, knobs, key) -> params; the key is consumed.
@@ -31,9 +35,9 @@ class Task(NamedTuple):
     training: (knobs) -> the `Knobs` that optimiser and learning rate are read from.
     """
 
-    init: Callable[[Any, Any, Array], Params]
-    objective: Callable[[Any, Any, Array, Array, Params], Array]
-    training: Callable[[Any], Knobs]
+    init: Callable[[TSpec, TKnobs, Array], Params]
+    objective: Callable[[TSpec, TKnobs, Array, Array, Params], Array]
+    training: Callable[[TKnobs], Knobs]
 
 
 class Segment(NamedTuple):
@@ -41,7 +45,7 @@ class Segment(NamedTuple):
 
     state: State
     loss: Array  # [T, K], the loss on each step's batch before its update
-    snapshots: Params  # [S + 1, K, ...], parameters at the chosen steps; the last row is scratch
+    snapshots: Params  # [S + 1, K, ...], parameters before the steps to keep, then scratch
 
 
 def schedule_constant(t: Array, steps: int) -> Array:
@@ -101,7 +105,7 @@ def lbfgs(knobs: Knobs, rate: Array) -> optax.GradientTransformation:
 
 
 def step(
-    task: Task, spec: Spec, knobs: Any, key: Array, t: Array, state: State
+    task: Task[TSpec, TKnobs], spec: TSpec, knobs: TKnobs, key: Array, t: Array, state: State
 ) -> tuple[State, Array]:
     """Advance one model by step t and return its loss on that step's batch.
 
@@ -136,18 +140,36 @@ def model_keys(seed: Array, words: Array, shared: Array, restart: Array) -> tupl
         common = jax.random.key(seed, impl=rng.THREEFRY)
         own = jax.random.fold_in(jax.random.fold_in(common, words[0]), words[1])
         root = jnp.where(shared, common, own)
-        judged = jax.random.fold_in(root, jnp.uint32(NO_RESTART))
-        return jax.random.fold_in(root, restart), jax.random.fold_in(judged, EVALUATION)
+        judged = jax.random.fold_in(root, Use.ALL_RESTARTS)
+        return jax.random.fold_in(root, restart), jax.random.fold_in(judged, Use.EVALUATION)
 
     return jax.vmap(one)(seed, words, shared, restart)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def start(task: Task, spec: Spec, knobs: Any, keys: Array) -> State:
-    """Initialise K models, each from its own key [K]."""
+def start(task: Task[TSpec, TKnobs], spec: TSpec, knobs: TKnobs, keys: Array) -> State:
+    """Initialise K models, each from its own key, by one program for each task, spec and K.
 
-    def one(knobs: Any, key: Array) -> State:
-        params = task.init(spec, knobs, jax.random.fold_in(key, INIT))
+    Args:
+        task: what is trained.
+        spec: what the program is compiled for, its dtype among it.
+        knobs: the traced settings, [K, ...].
+        keys: the models' own keys, [K]; no use of them is used up but `Use.INIT`.
+
+    Returns:
+        Parameters, the optimiser's memory and no finite steps, [K, ...].
+
+    Raises:
+        KeyError: the model, its initialisation or the optimiser is in no table.
+    """
+    with jax.enable_x64(spec.dtype == "float64"):
+        state: State = compiled(_start, (task, spec), knobs, keys)
+    return state
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _start(task: Task[TSpec, TKnobs], spec: TSpec, knobs: TKnobs, keys: Array) -> State:
+    def one(knobs: TKnobs, key: Array) -> State:
+        params = task.init(spec, knobs, jax.random.fold_in(key, Use.INIT))
         own = task.training(knobs)
         opt = OPTIMIZERS[spec.optimizer](own, own.learning_rate).init(params)
         return State(params, opt, jnp.zeros((), jnp.int32))
@@ -155,50 +177,120 @@ def start(task: Task, spec: Spec, knobs: Any, keys: Array) -> State:
     return jax.vmap(one)(knobs, keys)
 
 
-@partial(jax.jit, static_argnums=(0, 1), donate_argnums=(6, 7), compiler_options=PROGRAM_OPTIONS)
-def advance(
-    task: Task,
-    spec: Spec,
+def run(
+    task: Task[TSpec, TKnobs],
+    spec: TSpec,
+    knobs: TKnobs,
+    keys: Array,
+    state: State,
+    steps: Iterable[int],
+    keep: Iterable[int] = (),
+    snapshots: Params | None = None,
+) -> Segment:
+    """Advance K models through some steps: the only way into the training loop.
+
+    One program for each task, spec, K, number of steps and number of steps to keep. Where
+    training is cut into segments does not change a bit of it.
+
+    Args:
+        task: what is trained.
+        spec: what the program is compiled for, its dtype among it.
+        knobs: the traced settings, [K, ...].
+        keys: the models' own keys, [K]; the batch of step t is drawn from `Use.DATA`, then t.
+        state: where the models are before the first of the steps; its buffers are consumed.
+        steps: the numbers of T steps, ascending.
+        keep: the S steps of the whole training before which parameters are kept.
+        snapshots: what the segment before kept of the same `keep`; its buffers are consumed.
+
+    Returns:
+        The state after the last step, the losses [T, K], and the snapshots, in which rows of
+        steps that have not come yet are zero; `kept` leaves scratch out.
+
+    Raises:
+        ValueError: the snapshots are not as many as the steps to keep, and scratch.
+    """
+    numbers, keep = np.fromiter(steps, np.int32), list(keep)
+    with jax.enable_x64(spec.dtype == "float64"):
+        room = empty_snapshots(state.params, keep) if snapshots is None else snapshots
+        if {len(leaf) for leaf in room.values()} != {len(keep) + 1}:
+            raise ValueError(f"the snapshots are not of {len(keep)} steps, and scratch")
+        arrays = (numbers, _slots(numbers, keep), knobs, keys, state, room)
+        segment: Segment = compiled(_advance, (task, spec), *arrays, options=PROGRAM_OPTIONS)
+    return segment
+
+
+def empty_snapshots(params: Params, keep: Collection[int]) -> Params:
+    """Return what snapshots of S steps to keep begin as: zeros, [S + 1, K, ...]."""
+    rows = len(keep) + 1
+    return {name: jnp.zeros((rows, *leaf.shape), leaf.dtype) for name, leaf in params.items()}
+
+
+def kept(snapshots: Params) -> dict[str, np.ndarray]:
+    """Return snapshots without scratch: [S + 1, K, ...] -> [S, K, ...]."""
+    return {name: np.asarray(leaf)[:-1] for name, leaf in snapshots.items()}
+
+
+def _slots(steps: np.ndarray, keep: Collection[int]) -> np.ndarray:
+    """The row [T] that the parameters before a step go to: the last where none is to be kept."""
+    slots = np.full(len(steps), len(keep), np.int32)
+    for row, step in enumerate(keep):
+        slots[steps == step] = row
+    return slots
+
+
+@partial(jax.jit, static_argnums=(0, 1), donate_argnums=(6, 7))
+def _advance(
+    task: Task[TSpec, TKnobs],
+    spec: TSpec,
     steps: Array,
     slots: Array,
-    knobs: Any,
+    knobs: TKnobs,
     keys: Array,
     state: State,
     snapshots: Params,
 ) -> Segment:
-    """Advance K models through the given steps [T].
-
-    slots [T] says in which row of `snapshots` the parameters before a step are kept; rows
-    that nobody wants share the last one.
-    """
-    data_keys = jax.vmap(partial(jax.random.fold_in, data=DATA))(keys)
+    """Advance K models; before a step their parameters are written to its slot [T]."""
+    data_keys = jax.vmap(partial(jax.random.fold_in, data=Use.DATA))(keys)
     one = partial(step, task, spec)
 
     def body(carry: tuple[State, Params], now: tuple[Array, Array]) -> tuple:
-        state, kept = carry
+        state, snapshots = carry
         t, slot = now
         keep = partial(jax.lax.dynamic_update_index_in_dim, index=slot, axis=0)
-        kept = jax.tree.map(lambda buffer, value: keep(buffer, value), kept, state.params)
+        snapshots = jax.tree.map(lambda rows, row: keep(rows, row), snapshots, state.params)
         state, loss = jax.vmap(one, in_axes=(0, 0, None, 0))(knobs, data_keys, t, state)
-        return (state, kept), loss
+        return (state, snapshots), loss
 
     loss: Array
     (state, snapshots), loss = jax.lax.scan(body, (state, snapshots), (steps, slots))
     return Segment(state, loss, snapshots)
 
 
-_programs: dict[Any, Any] = {}
+_programs: dict[Hashable, Compiled] = {}
 _compiling = threading.Lock()
 
 
-def compiled(function: Any, static: tuple[Any, ...], *arrays: Any) -> Any:
-    """Call a jitted function, compiling it once even when several threads ask at once."""
-    shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arrays))
+def compiled(
+    function: Wrapped,
+    static: tuple[Hashable, ...],
+    *arrays: Any,
+    options: dict[str, str | bool] | None = None,
+) -> Any:
+    """Call a jitted function, compiling it once even when several threads ask at once.
+
+    Products of matrices have full precision. Where shapes alone are asked for, as by
+    `jax.eval_shape`, nothing is compiled. options are the compiler's, one set for a function.
+    """
+    leaves = jax.tree.leaves(arrays)
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        return function(*static, *arrays)
+    shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
     signature = (function, static, shapes)
     with _compiling:
         if signature not in _programs:
             with jax.default_matmul_precision("highest"):
-                _programs[signature] = function.lower(*static, *arrays).compile()
+                lowered = function.lower(*static, *arrays)
+                _programs[signature] = lowered.compile(options)
     return _programs[signature](*arrays)
 
 
@@ -215,7 +307,7 @@ OPTIMIZERS: dict[str, Callable[[Knobs, Array], optax.GradientTransformation]] = 
     "lbfgs": lbfgs,
 }
 
-TOY = Task(
+TOY: Task[Spec, Knobs] = Task(
     lambda spec, *at: models.MODELS[spec.model].init(spec, *at),
     lambda spec, *at: OBJECTIVES[spec.objective].loss(spec, *at),
     lambda knobs: knobs,

@@ -4,7 +4,6 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from superposition_cli import config
@@ -82,11 +81,8 @@ def shapes_fit(spec, members, metrics):
     state = jax.eval_shape(partial(train.start, train.TOY, spec), knobs, keys)
     assert state.params["W"].shape == (count, spec.n_features, spec.n_hidden)
     assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype(spec.dtype)}
-    kept = jax.tree.map(lambda p: jax.ShapeDtypeStruct((2, *p.shape), p.dtype), state.params)
-    steps = np.arange(SEGMENT, dtype=np.int32)
-    slots = np.zeros_like(steps)
-    arrays = (steps, slots, knobs, keys, state, kept)
-    segment = train.advance.eval_shape(train.TOY, spec, *arrays)
+    advance = partial(train.run, train.TOY, spec, steps=range(SEGMENT))
+    segment = jax.eval_shape(advance, knobs, keys, state)
     assert segment.loss.shape == (SEGMENT, count)
     same = jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), segment.state, state)
     assert all(jax.tree.leaves(same))

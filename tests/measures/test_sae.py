@@ -1,6 +1,7 @@
 """Sparse autoencoders: measurements by hand, the loss and its gradient in NumPy, a tiny run."""
 
 from dataclasses import fields
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -95,11 +96,7 @@ def test_the_one_loop_trains_autoencoders_and_their_loss_falls():
     stacked = jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * 2), knobs)
     keys = jnp.stack([rng.key(1), rng.key(2)])
     state = train.start(sae.TASK, spec, stacked, keys)
-    kept = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape)), state.params)
-    steps = np.arange(200, dtype=np.int32)
-    arrays = (steps, np.zeros_like(steps), stacked, keys, state, kept)
-    segment = train.advance(sae.TASK, spec, *arrays)
-    loss = np.asarray(segment.loss)
+    loss = np.asarray(train.run(sae.TASK, spec, stacked, keys, state, range(200)).loss)
     assert loss.shape == (200, 2)
     assert (loss[-50:].mean(0) < 0.7 * loss[:10].mean(0)).all()
 
@@ -122,3 +119,11 @@ def test_a_run_has_a_row_for_every_width_and_price(tmp_path, monkeypatch):
 def test_models_with_a_hidden_relu_are_refused():
     with pytest.raises(InvalidInput, match="not relu_hidden"):
         module.check(Planned(TINY, "model.kind=relu_hidden"))
+
+
+def test_two_analyses_share_a_number_but_no_model():
+    """`computation` refuses all kinds but abs, so no model's key is folded for both."""
+    folder = Path(module.__file__).parent
+    users = {path.stem for path in folder.glob("*.py") if "Use.ANALYSIS" in path.read_text()}
+    assert users == {"computation", "dictionary"}
+    assert "abs" not in module.HIDDEN

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from superposition_cli.config.settings import TrainSettings
 from superposition_cli.toy import rng
 
 SEEDS = (0, 1, 42, 2**31, 2**32 - 1)
@@ -16,6 +17,18 @@ KNOWN_ANSWERS = (
     ((2**32 - 1, 2**32 - 1), (2**32 - 1, 2**32 - 1), (0x1CB996FC, 0xBB002BE7)),
     ((0x243F6A88, 0x85A308D3), (0x13198A2E, 0x03707344), (0xC4923A9C, 0x483DF7A0)),
 )
+
+
+USES = {
+    "INIT": 0,
+    "DATA": 1,
+    "EVALUATION": 2,
+    "ANALYSIS": 3,
+    "BASIS": int.from_bytes(b"basi"),
+    "EQUIVARIANCE": int.from_bytes(b"equi"),
+    "ROTATION": int.from_bytes(b"rota"),
+    "ALL_RESTARTS": 0xFFFFFFFF,
+}
 
 
 def theirs(seed):
@@ -47,6 +60,24 @@ def test_known_answers(counter, key, expected):
     with np.errstate(over="ignore"):
         assert tuple(map(int, rng.threefry_2x32(*words))) == expected
     assert by_the_paper(key, counter) == expected
+
+
+def test_every_use_of_a_key_has_a_number_of_its_own_for_good():
+    # Another number would change what stored runs say. __members__ has aliases too.
+    assert {name: int(use) for name, use in rng.Use.__members__.items()} == USES
+    assert len(set(USES.values())) == len(USES)
+
+
+def test_no_restart_index_is_a_use_of_the_seeds_key():
+    bounds = TrainSettings.model_fields["restarts"].metadata
+    (most,) = [bound.le for bound in bounds if hasattr(bound, "le")]
+    assert most == 10**6
+    assert all(use < 2**16 or use >= most for use in rng.Use)
+
+
+def test_parts_of_a_key_are_its_foldings():
+    for part, ours in enumerate(rng.parts(rng.key(3), 3)):
+        same(ours, jax.random.fold_in(theirs(3), part))
 
 
 def test_cipher_equals_the_paper_on_random_words():

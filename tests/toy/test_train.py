@@ -8,7 +8,7 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from conftest import advance, crossed, make_keys, make_knobs, make_spec, resume, stack
+from conftest import advance, crossed, make_keys, make_knobs, make_spec, stack
 
 from superposition_cli.toy import data, models, rng, train
 from superposition_cli.toy.spec import State
@@ -200,9 +200,8 @@ def test_chunks_of_any_size_agree():
 def test_training_in_parts_is_the_same_bit_for_bit():
     spec, keys, knobs, whole = make_spec(), make_keys(CROWD), varied(), crowd()
     first = advance(spec, knobs, keys, begun("relu_output"), range(10), WANTED)
-    slots = [WANTED.index(t) if t in WANTED else len(WANTED) for t in range(10, STEPS)]
-    rest = (range(10, STEPS), slots, first.snapshots)
-    second = resume(spec, knobs, keys, first.state, *rest)
+    rest = (first.state, range(10, STEPS), WANTED, first.snapshots)
+    second = advance(spec, knobs, keys, *rest)
     np.testing.assert_array_equal(whole.loss, np.concatenate([first.loss, second.loss]))
     ours, expected = ((run.state, run.snapshots) for run in (second, whole))
     for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
@@ -212,6 +211,63 @@ def test_training_in_parts_is_the_same_bit_for_bit():
         assert whole.snapshots[name].shape == (5, *leaf.shape)
         np.testing.assert_array_equal(whole.snapshots[name][0], leaf)
         np.testing.assert_array_equal(whole.snapshots[name][2], first.state.params[name])
+
+
+def begun_pair(spec, dtype="float32"):
+    knobs, keys = stack([make_knobs(dtype)] * 2), make_keys(2)
+    return knobs, keys, train.start(train.TOY, spec, knobs, keys)
+
+
+def test_each_row_of_the_snapshots_is_of_its_step_and_the_last_is_scratch():
+    """Against as many trainings from the start; step 30 is in another segment."""
+    spec = make_spec()
+    knobs, keys, state = begun_pair(spec)
+    keep = (7, 30, 0, 2)
+    found = advance(spec, knobs, keys, state, range(9), keep).snapshots
+    for row, step in enumerate(keep):
+        before = advance(spec, knobs, keys, state, range(step)).state if step < 9 else None
+        for name, leaf in train.kept(found).items():
+            assert leaf.shape == (4, 2, *leaf.shape[2:])
+            np.testing.assert_array_equal(leaf[row], before.params[name] if before else 0)
+
+
+@pytest.mark.parametrize("keep", [(), (1, 2)])
+def test_snapshots_of_other_steps_are_refused(keep):
+    spec = make_spec()
+    knobs, keys, state = begun_pair(spec)
+    others = train.empty_snapshots(state.params, (1,))
+    with pytest.raises(ValueError, match=f"snapshots are not of {len(keep)} steps"):
+        train.run(train.TOY, spec, knobs, keys, state, range(2), keep, others)
+
+
+def test_training_goes_on_in_the_memory_it_was_given():
+    spec = make_spec()
+    knobs, keys, state = begun_pair(spec)
+    snapshots = train.empty_snapshots(state.params, (1,))
+    train.run(train.TOY, spec, knobs, keys, state, range(2), (1,), snapshots)
+    given = jax.tree.leaves((state.params, state.opt, snapshots))
+    assert [leaf.is_deleted() for leaf in given] == [True] * len(given)
+
+
+@pytest.mark.parametrize("outside", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_precision_is_that_of_the_spec_whatever_is_set_outside(dtype, outside):
+    with jax.enable_x64(outside):
+        spec = make_spec(dtype=dtype)
+        segment = train.run(train.TOY, spec, *begun_pair(spec, dtype), range(2), (1,))
+    arrays = [segment.loss, *segment.state.params.values(), *segment.snapshots.values()]
+    assert {str(leaf.dtype) for leaf in arrays} == {dtype}
+
+
+def test_shapes_are_had_without_compiling(monkeypatch):
+    monkeypatch.setattr(train, "_programs", {})
+    spec, knobs, keys = make_spec(), stack([make_knobs()] * 2), make_keys(2)
+    state = jax.eval_shape(partial(train.start, train.TOY, spec), knobs, keys)
+    run = partial(train.run, train.TOY, spec, steps=range(3), keep=(1,))
+    segment = jax.eval_shape(run, knobs, keys, state)
+    assert (state.params["W"].shape, segment.loss.shape) == ((2, 5, 2), (3, 2))
+    assert segment.snapshots["b"].shape == (2, 2, 5)
+    assert not train._programs
 
 
 def finite_steps_after(t, finite_steps, params=None, **changes):
@@ -293,7 +349,7 @@ class Slow:
         self.scale = scale
         return self
 
-    def compile(self):
+    def compile(self, options):
         self.compilations += 1
         time.sleep(0.1)
         return lambda x: self.scale * x
