@@ -1,5 +1,6 @@
 """Settings that tests start from, and a few models of a known kind."""
 
+import contextlib
 import itertools
 from dataclasses import replace
 
@@ -8,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from superposition_cli.commands import plugins
+from superposition_cli.config import words
 from superposition_cli.toy import train
 from superposition_cli.toy.spec import Knobs, Spec
 
@@ -57,6 +60,21 @@ def float64():
     """Run a test in double precision."""
     with jax.enable_x64(True):
         yield
+
+
+@contextlib.contextmanager
+def plugged(*files):
+    """Take plug-ins in, and take back at the end what they have added."""
+    owned = [getattr(door.home, table) for table, door in plugins.DOORS.items()]
+    owned += [*words.TABLES.values(), words.LOADED]
+    before = [dict(table) for table in owned]
+    try:
+        plugins.use(files)
+        yield
+    finally:
+        for table, old in zip(owned, before, strict=True):
+            table.clear()
+            table.update(old)
 
 
 def make_spec(**changes):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import plugged
 from pydantic_core import PydanticUndefined
 
 from superposition_cli import bench, config
@@ -106,7 +107,19 @@ def finish(run, plan, stopping=lambda: False):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """A run folder as it is when stopped, when complete, and with a damaged chunk replaced."""
-    run, plan = start(tmp_path_factory.mktemp("docs"))
+    folder = tmp_path_factory.mktemp("docs")
+    (folder / "mine.py").write_text(PLUGIN)
+    with plugged(folder / "mine.py"):
+        return _stages(folder)
+
+
+PLUGIN = (
+    "from superposition_cli.toy.metrics import METRICS as M\nMETRICS = {'my': M['coherence']}\n"
+)
+
+
+def _stages(folder):
+    run, plan = start(folder)
     seen = {}
     with pytest.raises(sweep.Interrupted):
         finish(run, plan, lambda: True)
@@ -130,6 +143,7 @@ def files(path):
         name = re.sub(r"^quarantine/\d{5}-[0-9a-f]{8}$", "quarantine/<chunk>-<hex>/", name)
         name = re.sub(r"^(chunks|partial)/\d{5}/", r"\1/<chunk>/", name)
         name = re.sub(r"state-\d{9}", "state-<step>", name)
+        name = re.sub(r"^plugin-\d+-.+\.txt$", "plugin-<number>-<file>.txt", name)
         name = re.sub(r"^findings/\w+", "findings/<analysis>", name)
         name = re.sub(r"^report/.+\.(png|svg)$", r"report/<figure>.\1", name)
         if file.is_file() or name.startswith("quarantine/<"):
@@ -178,7 +192,7 @@ def test_marked_blocks_run(language, content, desk):
 def test_every_file_of_a_run_is_listed(runs):
     _, _, seen = runs
     listed = {row[0].strip("`"): row[1] for row in table(FOLDER, "Files")}
-    always = {name for name, when in listed.items() if when == "always"}
+    always = {name for name, when in listed.items() if when in ("always", "with plug-ins")}
     assert seen["complete"] == always
     assert seen["stopped"] | seen["reported"] == set(listed)
 

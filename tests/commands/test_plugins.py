@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from conftest import plugged
 from helpers import sp
 
 import superposition_cli
@@ -62,13 +63,8 @@ METRICS = {"largest_norm": Metric(lambda W, knobs: jnp.linalg.norm(W, axis=1).ma
 @pytest.fixture(autouse=True)
 def tables():
     """Take back what plug-ins have added."""
-    owned = [getattr(door.home, table) for table, door in plugins.DOORS.items()]
-    owned += [*words.TABLES.values(), words.LOADED]
-    before = [dict(table) for table in owned]
-    yield
-    for table, old in zip(owned, before, strict=True):
-        table.clear()
-        table.update(old)
+    with plugged():
+        yield
 
 
 @pytest.fixture
