@@ -37,11 +37,19 @@ def load(
     overrides: Sequence[str] = (),
     known: Mapping[str, Collection[str]] | None = None,
 ) -> Experiment:
-    """Read a configuration file; raise InvalidInput with every problem, one line each.
+    """Read a configuration file.
 
-    overrides: `a.b=value` texts as given to `--set`, applied in order.
-    known: the names there are, such as {"metrics": {...}, "analyses": {...}}; not checked
-        where left out.
+    Args:
+        source: a YAML file of at most 256 KiB.
+        overrides: `a.b=value` texts as given to `--set`, applied in order.
+        known: the names there are, such as {"metrics": {...}, "analyses": {...}}; not checked
+            where left out.
+
+    Returns:
+        The experiment, sound on its own, every axis tried against its base.
+
+    Raises:
+        InvalidInput: every problem, one line each, with file, line and column.
     """
     try:
         if not source.is_file():

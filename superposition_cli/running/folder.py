@@ -98,7 +98,14 @@ class Run:
     ) -> None:
         """Acknowledge a chunk: all its files, or nothing.
 
-        axes: (array, part) -> the names of the array's axes, kept as text beside it.
+        Args:
+            index: the chunk's number.
+            parts: the arrays of each of its files, `PARTS`.
+            axes: (array, part) -> the names of the array's axes, kept as text beside it.
+            done: what `done.json` says beside the checksums.
+
+        Raises:
+            OutOfResources: the disk has no room or cannot be written; nothing is acknowledged.
         """
         target = self.chunk_folder(index)
         beside = target.with_name(f".{target.name}-{secrets.token_hex(4)}.tmp")

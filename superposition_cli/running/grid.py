@@ -164,7 +164,17 @@ def plan(
 ) -> Plan:
     """Cut a grid into chunks, every combination of settings checked where there are few.
 
-    Raises `InvalidInput` for a combination that does not fit; else see `cut`.
+    Args:
+        experiment: what is to be trained; nothing of its grid is expanded that need not be.
+        chunk_models: (spec, models there are) -> how many of them advance together.
+        max_models: the most there may be.
+
+    Returns:
+        The plan: one entry per group of models that share a program.
+
+    Raises:
+        InvalidInput: a combination of settings does not fit, or the grid has too many models
+            or programs.
     """
     made = cut(experiment, chunk_models, max_models)
     for cell in range(experiment.n_cells if experiment.n_cells <= CHECKED_CELLS else 0):

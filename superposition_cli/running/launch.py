@@ -64,8 +64,21 @@ def open_run(
 ) -> tuple[Run, Plan]:
     """Return the run folder of an experiment, made now or found again, and its plan.
 
-    Raises `FolderRefused` when the folder belongs to another configuration and
-    `OutOfResources` when the disk has no room for the results.
+    Args:
+        experiment: what is to be trained.
+        source: the user's file, kept as it is.
+        path: where the run folder is, or will be.
+        machine: what trains; decides how a new plan is cut into chunks, and nothing else.
+        max_models: the most there may be.
+        fresh: whether an existing folder is moved aside.
+
+    Returns:
+        The run, opened but not locked, and its plan as it was first cut.
+
+    Raises:
+        FolderRefused: the folder holds another configuration, or files of something else.
+        InvalidInput: the grid is too large or a combination does not fit.
+        OutOfResources: the disk has no room for the results.
     """
     if fresh and path.exists():
         _make_room(path)

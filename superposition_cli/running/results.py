@@ -53,7 +53,15 @@ def column(texts: list[str]) -> np.ndarray:
 
 
 class Results:
-    """A finished run, read as it is asked for."""
+    """A finished run, read as it is asked for.
+
+    Args:
+        path: the run folder.
+
+    Raises:
+        FolderRefused: the folder is no sound run, is unfinished, or rests on a plug-in that was
+            not taken in (`superposition_cli.use`).
+    """
 
     def __init__(self, path: Path) -> None:
         self.run, self.plan = launch.load(path)

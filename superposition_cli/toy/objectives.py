@@ -64,10 +64,20 @@ def _weighed(spec: Spec, knobs: Knobs, x: Array, y: Array) -> Array:
 
 
 def sampled(spec: Spec, knobs: Knobs, key: Array, t: Array, params: Params) -> Array:
-    """Return the loss on a fresh batch of `spec.batch_size` inputs; the key is consumed.
+    """Return the loss on a fresh batch of inputs; the key is consumed.
 
     On request inputs are attacked (`pushed`), the answers being those to the clean ones, and
     hidden_l1 E‖h‖₁ is added, h the hidden activation.
+
+    Args:
+        spec: the program; `spec.batch_size` inputs are drawn.
+        knobs: of one model.
+        key: of this step alone.
+        t: the step's number; of no effect here.
+        params: of one model.
+
+    Returns:
+        Mean over the batch of Σ_i I_i (y_i - y'_i)², with the price of hidden activations.
     """
     x = data.SAMPLERS[spec.data].draw(spec, knobs, key, spec.batch_size)
     model = models.MODELS[spec.model]
@@ -100,12 +110,23 @@ def population(spec: Spec, knobs: Knobs, key: Array, t: Array, params: Params) -
 
 
 def expected_loss(spec: Spec, knobs: Knobs, params: Params, finer: int = 0) -> Array:
-    """Return the expected loss, without sampling.
+    """Return the expected loss E Σ_i I_i (y_i - y'_i)², without sampling.
 
-    Linear models: the closed form. Else sum over activity patterns of their probability
-    times their loss: closed forms for up to two active features where the model is
-    `relu_output` and magnitudes begin at zero, Gauss-Legendre nodes otherwise (`finer` adds
-    nodes per axis). Raises `ValueError` where `has_expected_loss` is false.
+    Where two moments decide it, the model's own closed form. Else the sum over activity
+    patterns of their chance times their loss: closed forms for up to two active features where
+    the model has some and magnitudes begin at zero, Gauss-Legendre nodes otherwise.
+
+    Args:
+        spec: the program; `has_expected_loss` must hold of it.
+        knobs: of one model.
+        params: of one model.
+        finer: nodes per axis beyond those that training uses.
+
+    Returns:
+        One number in units of the loss, without weight decay or other prices.
+
+    Raises:
+        ValueError: the patterns of activity, or the moments, are not known.
     """
     if (of_moments := _law_of_moments(spec)) is not None:
         return of_moments(params, knobs.importance, *data.moments(spec, knobs))
