@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from numpy.typing import ArrayLike
 
 from superposition_cli.errors import InvalidInput
 from superposition_cli.running import devices
@@ -43,12 +45,14 @@ class Measurement(NamedTuple):
 
 
 class _Chunk(NamedTuple):
-    keys: jax.Array
+    keys: Array
     knobs: Knobs
     state: State
 
 
-def _workload(name: str, models: int, n: int, m: int, p: Any, importance: Any) -> Workload:
+def _workload(
+    name: str, models: int, n: int, m: int, p: ArrayLike, importance: ArrayLike
+) -> Workload:
     spread = np.broadcast_to(np.asarray(importance, float), (models, n))
     return Workload(name, models, n, m, 1024, np.asarray(p, float), spread)
 
@@ -143,15 +147,13 @@ def _chunks(workload: Workload, machine: Machine) -> list[_Chunk]:
 
 
 def _chunk(workload: Workload, spec: Spec, pick: np.ndarray) -> _Chunk:
-    def constant(value: float) -> Any:
-        return np.full(len(pick), value, np.float32)
+    def constant(value: float) -> Array:
+        return jnp.full(len(pick), value, jnp.float32)
 
-    density: Any = np.repeat(
-        np.asarray(workload.feature_probability, np.float32)[pick, None], workload.n_features, 1
-    )
+    density = np.repeat(workload.feature_probability[pick, None], workload.n_features, 1)
     knobs = Knobs(
-        feature_probability=density,
-        importance=jnp.asarray(np.asarray(workload.importance)[pick], jnp.float32),
+        feature_probability=jnp.asarray(density, jnp.float32),
+        importance=jnp.asarray(workload.importance[pick], jnp.float32),
         low=constant(0),
         high=constant(1),
         learning_rate=constant(1e-3),
@@ -175,13 +177,13 @@ def _stretch(
 ) -> tuple[list[_Chunk], float]:
     """Advance every chunk by `steps` steps, side by side; return them and the seconds."""
     spec = spec_of(workload, steps)
-    results: list[_Chunk] = list(chunks)
-    todo, taking = iter(range(len(chunks))), threading.Lock()
+    results = list(chunks)
+    remaining, lock = iter(range(len(chunks))), threading.Lock()
 
-    def advance() -> None:
+    def worker() -> None:
         while True:
-            with taking:
-                index = next(todo, None)
+            with lock:
+                index = next(remaining, None)
             if index is None:
                 return
             keys, knobs, state = chunks[index]
@@ -189,7 +191,7 @@ def _stretch(
             jax.block_until_ready(segment.loss)
             results[index] = _Chunk(keys, knobs, segment.state)
 
-    threads = [threading.Thread(target=advance) for _ in range(machine.workers)]
+    threads = [threading.Thread(target=worker) for _ in range(machine.workers)]
     begun = time.perf_counter()
     for thread in threads:
         thread.start()

@@ -40,7 +40,6 @@ TRAINING = {
 }
 RANDOM = 64  # dictionaries whose mean is the baseline
 HIDDEN = ("linear", "relu_output")  # models whose hidden vector is Wᵀx
-DRAW, JUDGE = 0, 1  # what an autoencoder's own key is folded with
 MEASURES = ("mmcs", "reverse_mmcs", "matched", "fvu", "l0", "dead_latents")
 
 
@@ -118,14 +117,16 @@ def fit(setting: Setting, W: np.ndarray, latents: int) -> Trained:
     state = train.start(sae.TASK, spec, knobs, keys)
     state, loss, _ = train.run(sae.TASK, spec, knobs, keys, state, range(of_round))
     for number in range(1, ROUNDS):
-        drawn = _folded(keys, DRAW, number)
+        drawn = _folded(_folded(keys, rng.Use.RESAMPLING), number)
         params = train.compiled(_resample, (samples,), knobs, drawn, state.params)
         fresh = train.start(sae.TASK, spec, knobs, keys)
         state = State(params, fresh.opt, state.finite_steps)
         steps = range(number * of_round, (number + 1) * of_round)
         state, loss, _ = train.run(sae.TASK, spec, knobs, keys, state, steps)
     params = {name: np.asarray(leaf) for name, leaf in state.params.items()}
-    measured = train.compiled(_measure, (samples,), knobs, _folded(keys, JUDGE, 0), params)
+    measured = train.compiled(
+        _measure, (samples,), knobs, _folded(keys, rng.Use.MEASUREMENT), params
+    )
     mean = np.asarray(loss)[-STEPS // 10 :].mean(axis=0)
     sound = np.asarray(state.finite_steps) == STEPS
     dictionaries = np.asarray(jax.vmap(sae.directions)(params), float)
@@ -183,8 +184,8 @@ def overall(rows: list[Row]) -> dict[str, float | int]:
     }
 
 
-def _folded(keys: jax.Array, use: int, number: int) -> jax.Array:
-    return jax.vmap(lambda key: jax.random.fold_in(jax.random.fold_in(key, use), number))(keys)
+def _folded(keys: jax.Array, number: int) -> jax.Array:
+    return jax.vmap(partial(jax.random.fold_in, data=number))(keys)
 
 
 @partial(jax.jit, static_argnums=0)

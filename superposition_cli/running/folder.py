@@ -173,7 +173,7 @@ class Run:
         """Forget the state of a chunk in progress."""
         fsio.remove(self.path / "partial" / f"{index:05d}")
 
-    def sweep_up(self) -> None:
+    def clean_up(self) -> None:
         """Remove what an interrupted commit left behind and empty partial folders."""
         for leftover in (self.path / "chunks").glob(".*.tmp"):
             fsio.remove(leftover)
@@ -198,8 +198,8 @@ class Run:
         """Add a line to events.jsonl and to log.txt."""
         line = json.dumps(fsio.plain({"time": now(), "event": event, **facts}), allow_nan=False)
         fsio.append_line(self.path / "events.jsonl", line)
-        told = " ".join(f"{key}={value}" for key, value in facts.items())
-        fsio.append_line(self.path / "log.txt", f"{now()} {event} {told}".rstrip())
+        text = " ".join(f"{key}={value}" for key, value in facts.items())
+        fsio.append_line(self.path / "log.txt", f"{now()} {event} {text}".rstrip())
 
 
 def now() -> str:

@@ -6,7 +6,7 @@ boundaries fall.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ SAVE_EVERY_SECONDS = 30.0
 
 
 class Progress(NamedTuple):
-    """News of one chunk: what has been done since the last news of it."""
+    """What has been done of one chunk since its last report."""
 
     chunk: Chunk
     model_steps: int
@@ -37,7 +37,7 @@ class Progress(NamedTuple):
 
 
 class Work(NamedTuple):
-    """One chunk being trained: what it is, and where it has got to."""
+    """One chunk being trained: what stays the same from segment to segment."""
 
     run: Run
     chunk: Chunk
@@ -64,19 +64,29 @@ class Interrupted(SpError):
     """Training was asked to stop; the state has been kept."""
 
 
-Engine = Callable[..., Iterator[Progress]]
+Report = Callable[[Progress], None]
+Stopping = Callable[[], bool]
+TrainChunk = Callable[[Chunk, Report, Stopping], None]
+Engine = Callable[[Iterable[Chunk], TrainChunk, int, Stopping], Iterator[Progress]]
 
 
-def run_chunk(
-    run: Run,
-    plan: Plan,
-    chunk: Chunk,
-    report: Callable[[Progress], None],
-    stopping: Callable[[], bool],
-) -> None:
+def run_chunk(run: Run, plan: Plan, chunk: Chunk, report: Report, stopping: Stopping) -> None:
     """Train one chunk to its end and commit it, from where it was left if it was begun.
 
-    Raises `Interrupted`, with the state kept, when `stopping` turns true on the way.
+    Args:
+        run: the folder that the chunk is kept and committed in; its lock is held.
+        plan: how the grid is cut, as `run` has it.
+        chunk: one of the plan's that is not committed.
+        report: called with the model-steps of every segment, then once as finished.
+        stopping: asked before every segment.
+
+    Returns:
+        Nothing; the folder holds the chunk.
+
+    Raises:
+        Interrupted: `stopping` turned true on the way; the state has been kept.
+        FolderRefused: a symbolic link is where the chunk belongs.
+        OutOfResources: the folder cannot be written.
     """
     spec = plan.groups[chunk.group].spec
     with jax.enable_x64(spec.dtype == "float64"):
@@ -191,25 +201,22 @@ def pending(run: Run, plan: Plan) -> Iterator[Chunk]:
 
 
 def run_all(
-    run: Run, plan: Plan, engine: Engine, workers: int, stopping: Callable[[], bool]
+    run: Run, plan: Plan, engine: Engine, workers: int, stopping: Stopping
 ) -> Iterator[Progress]:
-    """Train what is missing and yield the news; write the tables when all is done.
+    """Train what is missing and yield the progress; write the tables when all is done.
 
     The caller holds the folder's lock. Raises `Interrupted` when asked to stop.
     """
-    run.sweep_up()
+    run.clean_up()
     todo = list(pending(run, plan))
     run.log("started", chunks=len(plan.chunks), pending=len(todo))
     run.set_status("running", models=plan.n_models)
 
-    def work(chunk: Chunk, report: Callable[[Progress], None], halted: Callable[[], bool]) -> None:
-        run_chunk(run, plan, chunk, report, halted)
-
     try:
-        for news in engine(todo, work, workers, stopping):
-            if news.finished:
-                run.log("committed", chunk=news.chunk.number, diverged=news.diverged)
-            yield news
+        for progress in engine(todo, partial(run_chunk, run, plan), workers, stopping):
+            if progress.finished:
+                run.log("committed", chunk=progress.chunk.number, diverged=progress.diverged)
+            yield progress
     except BaseException as problem:
         state = "stopped" if isinstance(problem, Interrupted) else "failed"
         run.log(state, reason=str(problem).splitlines()[0] if str(problem) else repr(problem))
@@ -217,6 +224,6 @@ def run_all(
         raise
     diverged = sum(run.done(chunk.number)["diverged"] for chunk in plan.chunks)
     tables.write(run, plan)
-    run.sweep_up()
+    run.clean_up()
     run.log("complete", models=plan.n_models, diverged=diverged)
     run.set_status("complete", models=plan.n_models, diverged=diverged)

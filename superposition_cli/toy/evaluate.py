@@ -100,7 +100,22 @@ def feature_errors(spec: Spec, knobs: Knobs, key: Array, params: Params) -> Arra
 def judge(
     spec: Spec, names: tuple[str, ...], knobs: Knobs, keys: Array, params: Params
 ) -> dict[str, Array]:
-    """Return loss, its error, null loss, normalised loss and the named metrics of K models."""
+    """Return loss, its error, null loss, normalised loss and the named metrics of K models.
+
+    Args:
+        spec: what is judged; with its objective and sizes, whether samples are needed.
+        names: metrics of `METRICS`.
+        knobs: the traced settings, [K, ...].
+        keys: the keys [K] of the evaluation batches, as `train.model_keys` returns them;
+            they are consumed.
+        params: the parameters, [K, ...].
+
+    Returns:
+        `loss`, `loss_error`, `null_loss` and `loss_normalised`, [K], then each metric, [K, ...].
+
+    Raises:
+        KeyError: a name is not of a metric.
+    """
 
     def one(knobs: Knobs, key: Array, params: Params) -> dict[str, Array]:
         loss, error = evaluation_loss(spec, knobs, key, params)

@@ -33,6 +33,8 @@ class Use(IntEnum):
     DATA = 1  # training batches, each by the number of its step
     EVALUATION = 2  # the loss a model is judged by; of the key that all restarts share
     ANALYSIS = 3  # by `computation` for abs models, by `dictionary` for h = Wᵀx: never both
+    RESAMPLING = 4  # new directions for an autoencoder's latents, each by the number of its round
+    MEASUREMENT = 5  # what an autoencoder is measured on
     BASIS = 0x62617369
     EQUIVARIANCE = 0x65717569
     ROTATION = 0x726F7461

@@ -127,3 +127,29 @@ def test_two_analyses_share_a_number_but_no_model():
     users = {path.stem for path in folder.glob("*.py") if "Use.ANALYSIS" in path.read_text()}
     assert users == {"computation", "dictionary"}
     assert "abs" not in module.HIDDEN
+
+
+def words(keys, *path):
+    """The words of some keys, folded with the numbers of a path, as a set."""
+    for number in path:
+        keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+    return set(map(tuple, jax.random.key_data(keys).tolist()))
+
+
+def test_autoencoders_are_measured_on_nothing_they_were_trained_on(monkeypatch):
+    """No key of resampling or measurement begins them (0) or draws a batch (1, then the step)."""
+    seen, compiled, setting = [], train.compiled, Planned(TINY).plan.setting(0)
+
+    def record(function, static, *arrays, **options):
+        if function in (module._resample, module._measure):
+            seen.append(words(arrays[1]))
+        return compiled(function, static, *arrays, **options)
+
+    monkeypatch.setattr(train, "compiled", record)
+    for name, value in {"STEPS": 20, "ROUNDS": 2, "BATCH": 32, "JUDGED": 256}.items():
+        monkeypatch.setattr(module, name, value)
+    module.fit(setting, np.eye(4, 2), 4)
+    keys = module.program(setting, np.eye(4, 2), 4)[2][: module.RESTARTS]
+    of_training = words(keys, 0).union(*(words(keys, 1, t) for t in range(20)))
+    assert [len(some) for some in (*seen, of_training)] == [4, 4, 4 * 21]
+    assert len(set.union(*seen, of_training)) == 4 * 23

@@ -159,7 +159,7 @@ def test_an_interrupted_commit_acknowledges_nothing(run, monkeypatch):
     monkeypatch.undo()
     assert not run.is_committed(0)
     assert run.load_partial(0) is not None
-    run.sweep_up()
+    run.clean_up()
     assert list((run.path / "chunks").iterdir()) == []
 
 
@@ -261,14 +261,14 @@ def test_a_commit_drops_the_partial_state(run):
     run.save_partial(0, 5, {"a": np.ones(1)})
     run.commit(0, PARTS, axes, FACTS)
     assert run.load_partial(0) is None
-    run.sweep_up()
+    run.clean_up()
     assert not (run.path / "partial").exists()
 
 
 def test_sweeping_up_keeps_states_and_chunks(run, chunk):
     run.save_partial(1, 5, {"a": np.ones(1)})
     (chunk.parent / ".00001-abcd.tmp").mkdir()
-    run.sweep_up()
+    run.clean_up()
     assert run.load_partial(1) is not None
     assert [path.name for path in chunk.parent.iterdir()] == ["00000"]
 

@@ -24,6 +24,8 @@ USES = {
     "DATA": 1,
     "EVALUATION": 2,
     "ANALYSIS": 3,
+    "RESAMPLING": 4,
+    "MEASUREMENT": 5,
     "BASIS": int.from_bytes(b"basi"),
     "EQUIVARIANCE": int.from_bytes(b"equi"),
     "ROTATION": int.from_bytes(b"rota"),

@@ -6,49 +6,47 @@ several chunks advance side by side without waiting for one another.
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from superposition_cli.running.grid import Chunk
-from superposition_cli.running.sweep import Progress
+from superposition_cli.running.sweep import Progress, Stopping, TrainChunk
 
-Work = Callable[[Chunk, Callable[[Progress], None], Callable[[], bool]], None]
+Reports = queue.SimpleQueue[Progress | BaseException | None]  # None: one worker has ended
 
 
 def local(
-    chunks: Iterable[Chunk], work: Work, workers: int, stopping: Callable[[], bool]
+    chunks: Iterable[Chunk], train_chunk: TrainChunk, workers: int, stopping: Stopping
 ) -> Iterator[Progress]:
-    """Train `chunks` on `workers` threads and yield the news as it comes.
+    """Train `chunks` on `workers` threads and yield the progress as it comes.
 
     The first failure stops the other workers at their next segment and is raised here.
     """
-    news: queue.SimpleQueue[Progress | BaseException | None] = queue.SimpleQueue()
-    todo, taking, failed = iter(chunks), threading.Lock(), threading.Event()
+    reports: Reports = queue.SimpleQueue()
+    remaining, lock, failed = iter(chunks), threading.Lock(), threading.Event()
 
-    def take() -> Chunk | None:
-        with taking:
-            return None if failed.is_set() else next(todo, None)
+    def next_chunk() -> Chunk | None:
+        with lock:
+            return None if failed.is_set() else next(remaining, None)
 
-    def labour() -> None:
+    def worker() -> None:
         try:
-            while (chunk := take()) is not None:
-                work(chunk, news.put, lambda: failed.is_set() or stopping())
+            while (chunk := next_chunk()) is not None:
+                train_chunk(chunk, reports.put, lambda: failed.is_set() or stopping())
         except BaseException as problem:
             failed.set()
-            news.put(problem)
-        news.put(None)
+            reports.put(problem)
+        reports.put(None)
 
     for _ in range(workers):
-        threading.Thread(target=labour, daemon=True).start()
-    yield from _until_all_end(news, workers)
+        threading.Thread(target=worker, daemon=True).start()
+    yield from _until_all_end(reports, workers)
 
 
-def _until_all_end(
-    news: "queue.SimpleQueue[Progress | BaseException | None]", workers: int
-) -> Iterator[Progress]:
-    """Yield news until every worker has ended; then raise the first failure, if any."""
+def _until_all_end(reports: Reports, workers: int) -> Iterator[Progress]:
+    """Yield progress until every worker has ended; then raise the first failure, if any."""
     problems = []
     while workers:
-        item = news.get()
+        item = reports.get()
         if item is None:
             workers -= 1
         elif isinstance(item, BaseException):
