@@ -20,6 +20,7 @@ from house import (
 )
 
 FILE_LINES, FUNCTION_LINES, MEDIAN_LINES = 350, 45, 15
+SHAPED = {"theory", "measures"}  # wings whose signatures say what shapes arrays have
 FORBIDDEN_CALLS = {"eval", "exec"}
 WRITERS = {"write_text", "write_bytes", "touch", "mkdir", "rename", "unlink", "rmtree"}
 # lax.scan: the one training loop; and what trains nothing: the mean over batches of fresh data,
@@ -135,6 +136,24 @@ def test_only_the_commands_print_or_own_a_console(module):
     if module != "cli" and not module.startswith("commands"):
         assert {name for _, name, _ in calls(module)} & {"Console"} == set()
         assert not [one for one in calls(module) if one[:2] == ("", "print")]
+
+
+def shapeless(annotation):
+    """Whether an annotation is an array of any shape, or a tuple or list with one in it."""
+    if isinstance(annotation, ast.Subscript):
+        inside = ast.unparse(annotation.value) in {"tuple", "list"}
+        return inside and any(map(shapeless, getattr(annotation.slice, "elts", [annotation.slice])))
+    return ast.unparse(annotation) in {"Array", "jax.Array", "ArrayLike", "np.ndarray"}
+
+
+@each_module
+def test_arrays_in_signatures_have_shapes(module):
+    # What a closure takes, JAX hands it: it is left to the function around it.
+    outer = [node for node in tree(module).body if isinstance(node, ast.FunctionDef)]
+    for function in outer if module.partition(".")[0] in SHAPED else ():
+        arguments = [node for node in ast.walk(function.args) if isinstance(node, ast.arg)]
+        annotations = [*(argument.annotation for argument in arguments), function.returns]
+        assert not any(map(shapeless, annotations)), function.name
 
 
 def mode_of(receiver, call):
@@ -270,7 +289,7 @@ def test_no_file_mentions(what):
     assert found == []
 
 
-@pytest.mark.parametrize("heavy", ["jax", "matplotlib", "jinja2"])
+@pytest.mark.parametrize("heavy", ["jax", "jaxtyping", "matplotlib", "jinja2"])
 def test_the_command_line_starts_without(heavy):
     program = f"import superposition_cli.cli, sys; sys.exit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0

@@ -9,7 +9,9 @@ Source: Elhage et al. 2022, "Superposition and adversarial robustness".
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
+from superposition_cli.theory.shapes import Embedding, Inputs, PerPair, Scalar
 from superposition_cli.toy import data, models
 from superposition_cli.toy.spec import Knobs, Params, Spec
 
@@ -17,19 +19,19 @@ LENGTH = 0.1  # of an attack, by the mean length of an input
 SHORTEST = 1e-6  # of a row of M that has a direction
 
 
-def directions(W: Array) -> Array:
-    """Return the unit rows of W Wᵀ, [n, m] -> [n, n]; a feature without a vector has a zero row."""
+def directions(W: Embedding) -> PerPair:
+    """Return the unit rows of W Wᵀ; a feature without a vector has a zero row."""
     M = jnp.matmul(W, W.T, precision="highest")
     length = jnp.linalg.norm(M, axis=1, keepdims=True)
     return jnp.where(length > SHORTEST, M / jnp.maximum(length, SHORTEST), 0)
 
 
-def input_length(x: Array) -> Array:
-    """Return the mean length of an input, E‖x‖: x [n, B] -> []."""
+def input_length(x: Inputs) -> Scalar:
+    """Return the mean length of an input, E‖x‖."""
     return jnp.mean(jnp.linalg.norm(x, axis=0))
 
 
-def vulnerability(spec: Spec, knobs: Knobs, params: Params, x: Array, length: Array) -> Array:
+def vulnerability(spec: Spec, knobs: Knobs, params: Params, x: Inputs, length: Scalar) -> Scalar:
     """Return what the worst attack of a given length costs, E [max_i L(x ± λ M_i/‖M_i‖) - L(x)].
 
     Every input gets the attack that raises its own loss most, of 2n. Never below 0 if an
@@ -37,14 +39,14 @@ def vulnerability(spec: Spec, knobs: Knobs, params: Params, x: Array, length: Ar
     """
     answer = data.TARGETS[spec.target].answer(x)
 
-    def loss(seen: Array) -> Array:
+    def loss(seen: Inputs) -> Float[Array, " B"]:
         error = answer - models.MODELS[spec.model].apply(params, seen)
         return jnp.sum(knobs.importance[:, None] * error**2, axis=0)
 
     ways = directions(models.MODELS[spec.model].embedding(params)) * length
     calm = loss(x)
 
-    def worse(i: Array, worst: Array) -> Array:
+    def worse(i: Array, worst: Float[Array, " B"]) -> Float[Array, " B"]:
         push = ways[i][:, None]
         return jnp.maximum(worst, jnp.maximum(loss(x + push), loss(x - push)))
 

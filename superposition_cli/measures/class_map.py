@@ -5,6 +5,7 @@ importance of the last feature, both ascending. Source: Elhage et al. 2022.
 """
 
 import numpy as np
+from jaxtyping import Float, Int, Real
 
 from superposition_cli.theory.phases import Fate
 from superposition_cli.toy.metrics import REPRESENTED_NORM
@@ -14,8 +15,10 @@ UNDECIDED = -1  # the class of a cell in which every model diverged
 WORDS = {UNDECIDED: "undecided", **{int(fate): fate.name.lower() for fate in Fate}}
 
 
-def last_feature(W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return norm and superposition of the last feature: [N, n, m] -> [N], [N].
+def last_feature(
+    W: Real[np.ndarray, "N n m"],
+) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
+    """Return norm and superposition of the last feature, of N models.
 
     The norm of W_n, and the squared interference that it meets, Σ_{j<n} (Ŵ_n·W_j)²; 0 for
     a vector of length 0. Source: Elhage et al. 2022.
@@ -27,7 +30,9 @@ def last_feature(W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return norm, np.sum(along**2, axis=1)
 
 
-def classify(norm: np.ndarray, superposition: np.ndarray) -> np.ndarray:
+def classify(
+    norm: Float[np.ndarray, "*shape"], superposition: Float[np.ndarray, "*shape"]
+) -> Int[np.ndarray, "*shape"]:
     """Return the class of the last feature as `Fate`, elementwise, -1 where there is none.
 
     Ignored: norm < 1/2; else superposed: superposition > 1/4; else dedicated.
@@ -37,8 +42,8 @@ def classify(norm: np.ndarray, superposition: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(norm), fate, UNDECIDED).astype(np.int64)
 
 
-def boundary(p: np.ndarray, fate: np.ndarray) -> np.ndarray:
-    """Return for each r the p up to which the last feature is superposed: [P, R] -> [R].
+def boundary(p: Float[np.ndarray, " P"], fate: Int[np.ndarray, "P R"]) -> Float[np.ndarray, " R"]:
+    """Return for each r the p up to which the last feature is superposed.
 
     The geometric mean of the highest p of that class and the next p: half a step of the
     grid is its error. NaN where no p or the highest p is of that class.
@@ -50,7 +55,7 @@ def boundary(p: np.ndarray, fate: np.ndarray) -> np.ndarray:
     return np.where(inside, np.sqrt(p[highest] * p[following]), np.nan)
 
 
-def slope_jump(p: np.ndarray, loss: np.ndarray, at: float) -> float:
+def slope_jump(p: Float[np.ndarray, " P"], loss: Float[np.ndarray, " P"], at: float) -> float:
     """Return by which factor dL/dp falls at the grid point nearest to `at`.
 
     The slope below that point by the slope above it, from differences; NaN where one is not

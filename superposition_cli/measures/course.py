@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, Int, Real
 
 WINDOWS = 50  # in a run, of equal length up to the spacing of the snapshots
 JUMP = 0.1  # of D_i across a window
@@ -45,7 +46,7 @@ class Plateau(NamedTuple):
     stop: int  # step
 
 
-def edges(step: np.ndarray) -> np.ndarray:
+def edges(step: Real[np.ndarray, " S"]) -> Int[np.ndarray, " edges"]:
     """Return the snapshots nearest to the edges of 50 equal windows: rows of step [S].
 
     Fewer windows where snapshots are sparse; empty without a snapshot.
@@ -109,8 +110,8 @@ def sticky_time(course: Course, fractions: tuple[float, ...]) -> float | None:
     return float(weight @ (near & course.represented).sum(axis=1) / present) if present else None
 
 
-def swaps(represented: np.ndarray) -> int:
-    """Count features that lost their place to others: [S, n].
+def swaps(represented: Bool[np.ndarray, "S n"]) -> int:
+    """Count features that lost their place to others.
 
     Lost: represented for a time, but neither at the first snapshot, where that is chance,
     nor at the last. It is replaced by a feature that comes in the snapshot in which it is
@@ -127,7 +128,7 @@ def swaps(represented: np.ndarray) -> int:
     return replaced
 
 
-def plateaus(step: np.ndarray, loss: np.ndarray) -> list[Plateau]:
+def plateaus(step: Real[np.ndarray, " S"], loss: Float[np.ndarray, " S"]) -> list[Plateau]:
     """Return the four longest plateaus of a loss, in order of time.
 
     A plateau: neighbouring snapshots between which ln L falls by less than .25 per decade of

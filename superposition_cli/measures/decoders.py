@@ -11,11 +11,15 @@ times, since a batch waits for its slowest signal anyway.
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
+from superposition_cli.theory.shapes import Embedding, PerFeature, Scalar
+
+Hidden = Float[Array, " m"]  # h = Wᵀx
 SOLVED = 1e-6  # relative residual at which omp has nothing left to explain
 
 
-def omp(W: Array, h: Array) -> Array:
+def omp(W: Embedding, h: Hidden) -> PerFeature:
     """Return x by orthogonal matching pursuit with at most m features.
 
     Each step takes the feature whose direction is closest to the residual and fits h anew by
@@ -24,7 +28,7 @@ def omp(W: Array, h: Array) -> Array:
     n, m = W.shape
     U = W / jnp.linalg.norm(W, axis=1, keepdims=True)
 
-    def take(j: int, carry: tuple[Array, Array, Array, Array]) -> tuple:
+    def take(j: Array, carry: tuple[Array, Array, Array, Array]) -> tuple:
         Q, R, taken, residual = carry
         free = jnp.ones(n, bool).at[taken].set(False, mode="drop")
         best = jnp.argmax(jnp.where(free, jnp.abs(U @ residual), -1))
@@ -46,7 +50,9 @@ def omp(W: Array, h: Array) -> Array:
     return jnp.zeros(n, W.dtype).at[taken].add(weights, mode="drop")
 
 
-def fista(W: Array, h: Array, penalty: float, nonnegative: bool, iterations: int) -> Array:
+def fista(
+    W: Embedding, h: Hidden, penalty: float, nonnegative: bool, iterations: int
+) -> PerFeature:
     """Return x of min ½ ‖Wᵀx - h‖² + λ ‖x‖₁, with x >= 0 on request: lasso; λ = 0 is NNLS.
 
     With fewer measurements than features NNLS has many solutions, and this one is not sparse.
@@ -55,7 +61,7 @@ def fista(W: Array, h: Array, penalty: float, nonnegative: bool, iterations: int
     """
     rate = 1 / jnp.linalg.eigvalsh(W.T @ W)[-1]
 
-    def step(_: int, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    def step(_: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         x, y, t = carry
         new = shrink(y - rate * (W @ (W.T @ y - h)), rate * penalty, nonnegative)
         uphill = jnp.vdot(y - new, new - x) > 0
@@ -67,7 +73,7 @@ def fista(W: Array, h: Array, penalty: float, nonnegative: bool, iterations: int
     return jax.lax.fori_loop(0, iterations, step, (zero, zero, jnp.ones((), W.dtype)))[0]
 
 
-def basis_pursuit(W: Array, h: Array, nonnegative: bool, iterations: int) -> Array:
+def basis_pursuit(W: Embedding, h: Hidden, nonnegative: bool, iterations: int) -> PerFeature:
     """Return x of least ‖x‖₁ with Wᵀx = h, and x >= 0 on request.
 
     Douglas-Rachford splitting: projections on the solutions of Wᵀx = h, and shrinkage by a
@@ -77,7 +83,7 @@ def basis_pursuit(W: Array, h: Array, nonnegative: bool, iterations: int) -> Arr
     first = projector @ h
     step = jnp.max(jnp.abs(first))
 
-    def sweep(_: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+    def sweep(_: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         z, u = carry
         x = z - u
         x = x + projector @ (h - W.T @ x)
@@ -88,7 +94,7 @@ def basis_pursuit(W: Array, h: Array, nonnegative: bool, iterations: int) -> Arr
     return jax.lax.fori_loop(0, iterations, sweep, (first, zero))[0]
 
 
-def shrink(x: Array, by: Array, nonnegative: bool) -> Array:
+def shrink(x: PerFeature, by: Scalar, nonnegative: bool) -> PerFeature:
     """Return x moved towards 0 by so much, and cut off at 0 where it must not be negative."""
     if nonnegative:
         return jnp.maximum(x - by, 0)

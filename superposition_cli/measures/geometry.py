@@ -10,8 +10,10 @@ from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from jax.typing import ArrayLike
+from jaxtyping import Float, Real
 
+from superposition_cli.theory.shapes import AnyEmbedding
 from superposition_cli.toy.metrics import REPRESENTED_NORM
 
 EDGE_THRESHOLD = 0.1
@@ -41,7 +43,7 @@ class FeatureGraph(NamedTuple):
 
 
 def feature_graph(
-    W: ArrayLike,
+    W: AnyEmbedding,
     represented_threshold: float = REPRESENTED_NORM,
     edge_threshold: float = EDGE_THRESHOLD,
 ) -> FeatureGraph:
@@ -76,7 +78,9 @@ def components(graph: FeatureGraph) -> tuple[tuple[int, ...], ...]:
     return tuple(found)
 
 
-def polytope_label(W: ArrayLike, dimensionality: ArrayLike, component: tuple[int, ...]) -> str:
+def polytope_label(
+    W: AnyEmbedding, dimensionality: Real[ArrayLike, " n"], component: tuple[int, ...]
+) -> str:
     """Name the polytope that a component's vectors form, such as "digon" or "pentagon".
 
     k vectors of numerical rank d (singular values > .1 s_max) form a tight frame only if
@@ -97,7 +101,9 @@ def polytope_label(W: ArrayLike, dimensionality: ArrayLike, component: tuple[int
     return POLYTOPES.get((k, d), f"{k}/{d}") if centred else f"{k}/{d}"
 
 
-def angles_2d(W: ArrayLike, represented_threshold: float = REPRESENTED_NORM) -> np.ndarray:
+def angles_2d(
+    W: AnyEmbedding, represented_threshold: float = REPRESENTED_NORM
+) -> Float[np.ndarray, " gaps"]:
     """Return the angles between neighbouring represented features in the plane, smallest first.
 
     Degrees, one per represented feature, adding up to 360; empty for fewer than two.
@@ -119,18 +125,18 @@ def _plural(label: str, count: int) -> str:
     return f"{label}s" if count > 1 and label.isalpha() and label not in ADJECTIVES else label
 
 
-def _numerical_rank(vectors: np.ndarray) -> int:
+def _numerical_rank(vectors: Float[np.ndarray, "k m"]) -> int:
     s = np.linalg.svd(vectors, compute_uv=False)
     return int(np.sum(s > COMPONENT_RANK_CUT * s[0]))
 
 
-def _imbalance(vectors: np.ndarray) -> float:
+def _imbalance(vectors: Float[np.ndarray, "k m"]) -> float:
     """The length of the mean direction, in [0, 1]."""
     directions = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return float(np.linalg.norm(np.mean(directions, axis=0)))
 
 
-def describe(W: ArrayLike) -> str:
+def describe(W: AnyEmbedding) -> str:
     """Say in words what an embedding [n, m] consists of, such as "2 digons, 1 dedicated".
 
     Components of the feature graph by polytope, largest first; in the plane, the range of

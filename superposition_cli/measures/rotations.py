@@ -3,10 +3,13 @@
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
+
+from superposition_cli.theory.shapes import Key, Scalar
 
 
-def haar(key: Array, m: int) -> Array:
-    """Draw a rotation [m, m] from the uniform (Haar) law on SO(m); the key is consumed.
+def haar(key: Key, m: int) -> Float[Array, "{m} {m}"]:
+    """Draw a rotation from the uniform (Haar) law on SO(m); the key is consumed.
 
     The orthogonal factor of a matrix of normal numbers, columns signed so that the other
     factor has a positive diagonal, then the first column so that the determinant is 1.
@@ -17,13 +20,13 @@ def haar(key: Array, m: int) -> Array:
     return q.at[:, 0].multiply(jnp.sign(jnp.linalg.det(q)))
 
 
-def haars(key: Array, count: int, m: int) -> Array:
-    """Draw rotations [count, m, m], number i from `fold_in(key, i)`."""
+def haars(key: Key, count: int, m: int) -> Float[Array, "{count} {m} {m}"]:
+    """Draw rotations, number i from `fold_in(key, i)`."""
     return jax.vmap(lambda i: haar(jax.random.fold_in(key, i), m))(jnp.arange(count))
 
 
-def by_angle(angle: Array, m: int) -> Array:
-    """Return the rotation [m, m] by one angle in the planes of axes 0 and 1, 2 and 3, and so on.
+def by_angle(angle: Scalar, m: int) -> Float[Array, "{m} {m}"]:
+    """Return the rotation by one angle in the planes of axes 0 and 1, 2 and 3, and so on.
 
     In radians. The last axis of an odd number stays. Angles add up: a one-parameter group.
     """

@@ -13,11 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Bool, Float, Int
 
+from superposition_cli.theory.shapes import HiddenVectors, Key, Scalar
 from superposition_cli.toy import data, rng
 from superposition_cli.toy.spec import Knobs, Params, Spec
 from superposition_cli.toy.train import Task
 
+Features = Float[np.ndarray, "k m"]
+Dictionary = Float[np.ndarray, "d m"]
 MATCHED = 0.9  # cosine above which a latent can be matched with a feature
 REVIVED = 0.2  # length of a new encoder direction
 
@@ -45,42 +49,44 @@ class Measured(NamedTuple):
     fires: Array  # [d], whether a latent is active at all
 
 
-def directions(params: Params) -> Array:
-    """Return the dictionary, the rows of W_d at unit length: [d, m]."""
+def directions(params: Params) -> Float[Array, "d m"]:
+    """Return the dictionary, the rows of W_d at unit length."""
     return params["W_d"] / jnp.linalg.norm(params["W_d"], axis=1, keepdims=True)
 
 
-def init(spec: SaeSpec, knobs: SaeKnobs, key: Array) -> Params:
+def init(spec: SaeSpec, knobs: SaeKnobs, key: Key) -> Params:
     """Draw the dictionary uniformly; W_e is W_d, biases are zero; the key is consumed."""
     W_d = directions({"W_d": jax.random.normal(key, (spec.latents, spec.n_hidden), spec.dtype)})
     b_e, b_d = jnp.zeros(spec.latents, spec.dtype), jnp.zeros(spec.n_hidden, spec.dtype)
     return {"W_e": W_d, "W_d": W_d, "b_e": b_e, "b_d": b_d}
 
 
-def encode(params: Params, h: Array) -> Array:
-    """Return the latents a = ReLU(W_e (h - b_d) + b_e): [m, B] -> [d, B]."""
+def encode(params: Params, h: HiddenVectors) -> Float[Array, "d B"]:
+    """Return the latents a = ReLU(W_e (h - b_d) + b_e)."""
     return jax.nn.relu(params["W_e"] @ (h - params["b_d"][:, None]) + params["b_e"][:, None])
 
 
-def decode(params: Params, a: Array) -> Array:
-    """Return ĥ, the directions weighted by latents, plus b_d: [d, B] -> [m, B]."""
+def decode(params: Params, a: Float[Array, "d B"]) -> HiddenVectors:
+    """Return ĥ, the directions weighted by latents, plus b_d."""
     return directions(params).T @ a + params["b_d"][:, None]
 
 
-def unexplained(h: Array, approximation: Array) -> Array:
-    """Return the share of the variance of h that is missed: [m, B], [m, B] -> [].
+def unexplained(h: HiddenVectors, approximation: HiddenVectors) -> Scalar:
+    """Return the share of the variance of h that is missed.
 
     FVU = E‖h - ĥ‖² / E‖h - E h‖².
     """
     return jnp.sum((h - approximation) ** 2) / jnp.sum((h - h.mean(1, keepdims=True)) ** 2)
 
 
-def hidden(spec: SaeSpec, knobs: SaeKnobs, key: Array, batch: int) -> Array:
-    """Draw inputs and return their hidden vectors Wᵀx, [m, B]; the key is consumed."""
+def hidden(spec: SaeSpec, knobs: SaeKnobs, key: Key, batch: int) -> Float[Array, "m {batch}"]:
+    """Draw inputs and return their hidden vectors Wᵀx; the key is consumed."""
     return knobs.W.T @ data.SAMPLERS[spec.data].draw(spec, knobs.toy, key, batch)
 
 
-def objective(spec: SaeSpec, knobs: SaeKnobs, key: Array, t: Array, params: Params) -> Array:
+def objective(
+    spec: SaeSpec, knobs: SaeKnobs, key: Key, t: Int[Array, ""], params: Params
+) -> Scalar:
     """Return FVU + l1 E‖a‖₁ / E‖h‖ on a fresh batch, at any step; the key is consumed."""
     h = hidden(spec, knobs, key, spec.batch_size)
     a = encode(params, h)
@@ -88,7 +94,7 @@ def objective(spec: SaeSpec, knobs: SaeKnobs, key: Array, t: Array, params: Para
     return unexplained(h, decode(params, a)) + knobs.l1 * sparsity
 
 
-def measure(spec: SaeSpec, knobs: SaeKnobs, key: Array, params: Params) -> Measured:
+def measure(spec: SaeSpec, knobs: SaeKnobs, key: Key, params: Params) -> Measured:
     """Measure an autoencoder on `spec.eval_samples` fresh inputs; the key is consumed."""
     h = hidden(spec, knobs, key, spec.eval_samples)
     a = encode(params, h)
@@ -97,7 +103,7 @@ def measure(spec: SaeSpec, knobs: SaeKnobs, key: Array, params: Params) -> Measu
     return Measured(unexplained(h, decode(params, a)), active.sum() / h.shape[1], fires)
 
 
-def resample(spec: SaeSpec, knobs: SaeKnobs, key: Array, params: Params) -> Params:
+def resample(spec: SaeSpec, knobs: SaeKnobs, key: Key, params: Params) -> Params:
     """Give latents that do not fire new directions, where ĥ is worst; the key is consumed.
 
     Each takes the direction of a hidden vector, drawn with a chance in proportion to
@@ -122,17 +128,17 @@ def resample(spec: SaeSpec, knobs: SaeKnobs, key: Array, params: Params) -> Para
     }
 
 
-def cosines(features: np.ndarray, dictionary: np.ndarray) -> np.ndarray:
-    """Return cos(F_i, d_j), [k, d], of features [k, m] and directions [d, m], none of them zero."""
+def cosines(features: Features, dictionary: Dictionary) -> Float[np.ndarray, "k d"]:
+    """Return cos(F_i, d_j) of features and directions, none of them zero."""
     return _unit(features) @ _unit(dictionary).T
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
+def _unit(rows: Features) -> Features:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def recovery(features: np.ndarray, dictionary: np.ndarray) -> dict[str, Any]:
-    """Compare features [k, m] with the directions of live latents [d, m].
+def recovery(features: Features, dictionary: Dictionary) -> dict[str, Any]:
+    """Compare features with the directions of live latents.
 
     mmcs: mean over features of the largest cosine with a direction; reverse_mmcs: mean over
     directions of the largest cosine with a feature; matched: the largest share of features
@@ -149,8 +155,8 @@ def recovery(features: np.ndarray, dictionary: np.ndarray) -> dict[str, Any]:
     }
 
 
-def largest_matching(pairs: np.ndarray) -> int:
-    """Return how many rows can have a column of their own, pairs [k, d] of bool.
+def largest_matching(pairs: Bool[np.ndarray, "k d"]) -> int:
+    """Return how many rows can have a column of their own.
 
     By augmenting paths: a row takes a free column, or one whose row can move to another.
     """
@@ -168,8 +174,8 @@ def largest_matching(pairs: np.ndarray) -> int:
     return sum(place(row, set()) for row in range(len(pairs)))
 
 
-def random_mmcs(features: np.ndarray, latents: int, dictionaries: int) -> float:
-    """Return the mean mmcs of random dictionaries of so many latents, features [k, m].
+def random_mmcs(features: Features, latents: int, dictionaries: int) -> float:
+    """Return the mean mmcs of random dictionaries of so many latents.
 
     Directions are uniform on the sphere, always the same ones.
     """

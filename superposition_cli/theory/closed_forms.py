@@ -23,9 +23,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.typing import ArrayLike
+from jaxtyping import Float
+
+from superposition_cli.theory.shapes import Broadcast, Elementwise
 
 UNROLLED = 6  # quadrature points that are written out one by one
+
+_Pair = tuple[Broadcast, Broadcast]
+_Part = Float[Array, "*#shape"]  # broadcasts with others
 
 
 class _Line(NamedTuple):
@@ -38,7 +43,7 @@ class _Line(NamedTuple):
     end: Array  # z at high
 
 
-def rectified_square(a: ArrayLike, b: ArrayLike) -> Array:
+def rectified_square(a: Elementwise, b: Elementwise) -> Broadcast:
     """Return the mean square of a rectified line [F]: E (a u + b)₊².
 
     [(a+b)₊³ - b₊³]/(3a), and b₊² for a = 0.
@@ -48,7 +53,7 @@ def rectified_square(a: ArrayLike, b: ArrayLike) -> Array:
     return _moment(*_same(a, b), 0, 2)
 
 
-def rectified_product(a: ArrayLike, b: ArrayLike) -> Array:
+def rectified_product(a: Elementwise, b: Elementwise) -> Broadcast:
     """Return the mean of the input times a rectified line [G]: E u (a u + b)₊.
 
     [(a+b)₊³/3 - b (a+b)₊²/2 + b₊³/6]/a², and b₊/2 for a = 0.
@@ -58,7 +63,7 @@ def rectified_product(a: ArrayLike, b: ArrayLike) -> Array:
     return _moment(*_same(a, b), 1, 1)
 
 
-def weighted_square(a: ArrayLike, b: ArrayLike) -> Array:
+def weighted_square(a: Elementwise, b: Elementwise) -> Broadcast:
     """Return the mean square of a rectified line, weighted by the input [Q]: E u (a u + b)₊².
 
     [(a+b)₊⁴/4 - b (a+b)₊³/3 + b₊⁴/12]/a², and b₊²/2 for a = 0.
@@ -68,7 +73,7 @@ def weighted_square(a: ArrayLike, b: ArrayLike) -> Array:
     return _moment(*_same(a, b), 1, 2)
 
 
-def own_error(a: ArrayLike, b: ArrayLike) -> Array:
+def own_error(a: Elementwise, b: Elementwise) -> Broadcast:
     """Return the mean squared error of an output on its own feature [A]: E (u - (a u + b)₊)².
 
     1/3 - 2 G(a, b) + F(a, b); 0 for a perfect output, a = 1 and b = 0, with full relative
@@ -79,7 +84,7 @@ def own_error(a: ArrayLike, b: ArrayLike) -> Array:
     return _error(*_same(a, b))
 
 
-def rectified_square_of_two(a: ArrayLike, c: ArrayLike, b: ArrayLike) -> Array:
+def rectified_square_of_two(a: Elementwise, c: Elementwise, b: Elementwise) -> Broadcast:
     """Return the mean square output with two active features [K2]: E (a u + c v + b)₊².
 
     [(a+b+c)₊⁴ - (a+b)₊⁴ - (c+b)₊⁴ + b₊⁴]/(12 a c), and the limits of it for a or c = 0.
@@ -90,7 +95,7 @@ def rectified_square_of_two(a: ArrayLike, c: ArrayLike, b: ArrayLike) -> Array:
     return _mean_along(lambda at: rectified_square(a, at), c, b, (jnp.zeros_like(a), -a), 2)
 
 
-def own_error_of_two(a: ArrayLike, c: ArrayLike, b: ArrayLike) -> Array:
+def own_error_of_two(a: Elementwise, c: Elementwise, b: Elementwise) -> Broadcast:
     """Return the error on a feature while a second is active [A2]: E (u - (a u + c v + b)₊)².
 
     1/3 - [Q(a, b+c) - Q(a, b)]/c + K2(a, c, b), and A(a, b) for c = 0.
@@ -102,7 +107,7 @@ def own_error_of_two(a: ArrayLike, c: ArrayLike, b: ArrayLike) -> Array:
     return _mean_along(lambda at: own_error(a, at), c, b, (jnp.zeros_like(a), -a), 2)
 
 
-def rectified_moment(a: Array, b: ArrayLike, power: int) -> Array:
+def rectified_moment(a: Float[Array, " k *#shape"], b: Elementwise, power: int) -> Broadcast:
     """Return a moment of a rectified output with k active features [Φ_r]: E (b + Σ_j a_j u_j)₊ʳ.
 
     r!/((r+k)! Π a_j) Σ_{S ⊂ [k]} (-1)^(k-|S|) (b + Σ_{j in S} a_j)₊^(r+k), evaluated by
@@ -122,12 +127,12 @@ def rectified_moment(a: Array, b: ArrayLike, power: int) -> Array:
     return _mean_along(lambda at: rectified_moment(a[:-1], at, power), a[-1], b, kinks, n_nodes)
 
 
-def _same(*values: ArrayLike) -> list[Array]:
+def _same(*values: Elementwise) -> list[Broadcast]:
     """Arrays of one shape."""
     return jnp.broadcast_arrays(*map(jnp.asarray, values))
 
 
-def _line(a: Array, b: Array) -> _Line:
+def _line(a: Broadcast, b: Broadcast) -> _Line:
     start, end = jnp.maximum(b, 0), jnp.maximum(a + b, 0)
     # Below this the square of the slope, which its derivative divides by, would underflow.
     size = jnp.maximum(jnp.abs(a), float(jnp.finfo(jnp.result_type(a, float)).tiny) ** 0.5)
@@ -137,14 +142,14 @@ def _line(a: Array, b: Array) -> _Line:
 
 
 @jax.custom_jvp
-def _error(a: Array, b: Array) -> Array:
+def _error(a: Broadcast, b: Broadcast) -> Broadcast:
     """The mean of (u - z₊)²."""
     line = _line(a, b)
     return _error_of(line, *_misses(line, a, b))
 
 
 @_error.defjvp
-def _error_jvp(point: tuple[Array, Array], tangent: tuple[Array, Array]) -> tuple[Array, Array]:
+def _error_jvp(point: _Pair, tangent: _Pair) -> _Pair:
     """By a -2 E u e, by b -2 E e, over the u with z > 0, where the error is e = u - z."""
     line = _line(*point)
     first, last = _misses(line, *point)
@@ -154,34 +159,32 @@ def _error_jvp(point: tuple[Array, Array], tangent: tuple[Array, Array]) -> tupl
     return _error_of(line, first, last), by_a * tangent[0] + by_b * tangent[1]
 
 
-def _misses(line: _Line, a: Array, b: Array) -> tuple[Array, Array]:
+def _misses(line: _Line, a: Broadcast, b: Broadcast) -> _Pair:
     """The error u - z at the two ends of where z > 0."""
     return line.low - line.start, jnp.where(line.end > 0, (1 - a) - b, line.high)
 
 
-def _error_of(line: _Line, first: Array, last: Array) -> Array:
+def _error_of(line: _Line, first: Broadcast, last: Broadcast) -> Broadcast:
     """The mean of e² over the u with z > 0, and of u² over the others."""
     seen = line.width * (first * first + first * last + last * last)
     return (seen + line.low**3 + (1 - line.high**3)) / 3
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2, 3))
-def _moment(a: Array, b: Array, k: int, r: int) -> Array:
+def _moment(a: Broadcast, b: Broadcast, k: int, r: int) -> Broadcast:
     """The mean of uᵏ zʳ over the u with z = a u + b > 0."""
     return _moment_of(_line(a, b), k, r)
 
 
 @_moment.defjvp
-def _moment_jvp(
-    k: int, r: int, point: tuple[Array, Array], tangent: tuple[Array, Array]
-) -> tuple[Array, Array]:
+def _moment_jvp(k: int, r: int, point: _Pair, tangent: _Pair) -> _Pair:
     """By a r E uᵏ⁺¹ zʳ⁻¹, by b r E uᵏ zʳ⁻¹."""
     line = _line(*point)
     by_a, by_b = _moment_of(line, k + 1, r - 1), _moment_of(line, k, r - 1)
     return _moment_of(line, k, r), r * (by_a * tangent[0] + by_b * tangent[1])
 
 
-def _moment_of(line: _Line, k: int, r: int) -> Array:
+def _moment_of(line: _Line, k: int, r: int) -> Broadcast:
     """∫ uᵏ zʳ du, both linear from low to high: a sum of products of their values there."""
     total = jnp.zeros_like(line.width)
     for i, j in itertools.product(range(k + 1), range(r + 1)):
@@ -191,7 +194,7 @@ def _moment_of(line: _Line, k: int, r: int) -> Array:
     return line.width * total
 
 
-def _subset_sums(a: Array) -> list[Array]:
+def _subset_sums(a: Float[Array, " k *shape"]) -> list[Broadcast]:
     sums = [jnp.zeros_like(a[0])]
     for one in a:
         sums += [total + one for total in sums]
@@ -199,8 +202,12 @@ def _subset_sums(a: Array) -> list[Array]:
 
 
 def _mean_along(
-    f: Callable[[Array], Array], slope: Array, offset: Array, kinks: tuple[Array, ...], n_nodes: int
-) -> Array:
+    f: Callable[[Array], Array],
+    slope: _Part,
+    offset: _Part,
+    kinks: tuple[_Part, ...],
+    n_nodes: int,
+) -> Broadcast:
     """E_v f(offset + slope v) over v in [0, 1], f polynomial between the kinks.
 
     Exact if n_nodes Gauss-Legendre nodes are exact for the degree. f must be continuous;
@@ -230,7 +237,7 @@ def _mean_along(
     return jnp.sum(weight * f(offset + slope * v), axis=0)
 
 
-def _ascending(values: list[Array]) -> list[Array]:
+def _ascending(values: list[_Part]) -> list[_Part]:
     """Sort a few arrays elementwise, by exchanging neighbours."""
     values = list(values)
     for end in range(len(values) - 1, 0, -1):

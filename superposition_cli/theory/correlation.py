@@ -9,11 +9,11 @@ from math import comb, factorial
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
-from jax.typing import ArrayLike
+
+from superposition_cli.theory.shapes import Broadcast, Elementwise
 
 
-def digon_loss(joint: ArrayLike) -> Array:
+def digon_loss(joint: Elementwise) -> Broadcast:
     """Return the cost of two features with opposite unit vectors, from when both are active.
 
     L = J/3, J the probability that both are: each then misses the smaller of two magnitudes,
@@ -25,7 +25,7 @@ def digon_loss(joint: ArrayLike) -> Array:
     return jnp.asarray(joint) / 3
 
 
-def collapsed_loss(p: ArrayLike, size: ArrayLike) -> Array:
+def collapsed_loss(p: Elementwise, size: Elementwise) -> Broadcast:
     """Return the cost of keeping of a correlated set nothing but the sum of its features.
 
     L = (k - 1) p/12 for k = size vectors that are all 1/sqrt(k) of one unit vector, with no
@@ -37,7 +37,7 @@ def collapsed_loss(p: ArrayLike, size: ArrayLike) -> Array:
     return (jnp.asarray(size) - 1) * jnp.asarray(p) / 12
 
 
-def opposite_loss(p: ArrayLike, size: int) -> Array:
+def opposite_loss(p: Elementwise, size: int) -> Broadcast:
     """Return the cost of two collapsed sets of k = size features on opposite directions.
 
     L = (k - 1) p/6 + 2k p² E min(s, t)², s and t the means of k numbers in U[0, 1]: while both
@@ -64,7 +64,7 @@ def _smaller_mean_squared(k: int) -> float:
     return float(np.sum(weights * x * above**2)) / k**2
 
 
-def collapse_boundary(size: ArrayLike) -> Array:
+def collapse_boundary(size: Elementwise) -> Broadcast:
     """Return the p above which correlated sets of k features do better collapsed.
 
     p = (k - 1)/(2k): there digons across sets, p²/6 a feature, cost as much as collapsed

@@ -17,12 +17,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jaxtyping import Bool, Float, Inexact
 
 from superposition_cli.theory.closed_forms import (
     own_error,
     own_error_of_two,
     rectified_square,
     rectified_square_of_two,
+)
+from superposition_cli.theory.shapes import (
+    Broadcast,
+    Embedding,
+    PerFeature,
+    PerPair,
+    Scalar,
 )
 
 GRID = 1024  # bins for the law of the interference
@@ -45,7 +53,7 @@ class InterferenceLaw(NamedTuple):
     probability: Array  # [c+1, G], jointly with 0, 1, ..., c-1, and c or more active
 
 
-def silent_loss(b: Array, importance: Array) -> Array:
+def silent_loss(b: PerFeature, importance: PerFeature) -> Scalar:
     """Return the loss with no feature active: L0 = Σ_i I_i (b_i)₊².
 
     Shapes: b, importance [n]; returns [].
@@ -53,7 +61,7 @@ def silent_loss(b: Array, importance: Array) -> Array:
     return jnp.sum(importance * jnp.maximum(b, 0) ** 2)
 
 
-def single_deficits(W: Array, b: Array, importance: Array) -> Array:
+def single_deficits(W: Embedding, b: PerFeature, importance: PerFeature) -> PerFeature:
     """Return the loss on each feature's own output while it alone is active: -> [n].
 
     I_j A(M_jj, b_j), with M = W Wᵀ and A `closed_forms.own_error`.
@@ -63,7 +71,7 @@ def single_deficits(W: Array, b: Array, importance: Array) -> Array:
     return importance * own_error(jnp.sum(W**2, axis=1), b)
 
 
-def single_interference(W: Array, b: Array, importance: Array) -> Array:
+def single_interference(W: Embedding, b: PerFeature, importance: PerFeature) -> PerFeature:
     """Return the loss on all other outputs while one feature alone is active: -> [n].
 
     Σ_{i≠j} I_i F(M_ij, b_i), with M = W Wᵀ and F `closed_forms.rectified_square`; 0 where
@@ -76,7 +84,7 @@ def single_interference(W: Array, b: Array, importance: Array) -> Array:
     return jnp.sum(jnp.where(_diagonal(len(b)), 0, response), axis=0)
 
 
-def one_hot_loss(W: Array, b: Array, importance: Array) -> Array:
+def one_hot_loss(W: Embedding, b: PerFeature, importance: PerFeature) -> Scalar:
     """Return the loss when exactly one feature, any with equal chance, is active: -> [].
 
     (1/n) Σ_j S_j, S_j = I_j A(M_jj, b_j) + Σ_{i≠j} I_i F(M_ij, b_i). To first order in p the
@@ -88,7 +96,7 @@ def one_hot_loss(W: Array, b: Array, importance: Array) -> Array:
     return jnp.mean(singles)
 
 
-def pair_losses(W: Array, b: Array, importance: Array) -> Array:
+def pair_losses(W: Embedding, b: PerFeature, importance: PerFeature) -> Float[Array, " n*(n-1)//2"]:
     """Return the loss while two features alone are active, for every pair: -> [n(n-1)/2].
 
     S_jk = I_j A2(M_jj, M_jk, b_j) + I_k A2(M_kk, M_jk, b_k) + Σ_{i≠j,k} I_i K2(M_ij, M_ik, b_i),
@@ -106,7 +114,9 @@ def pair_losses(W: Array, b: Array, importance: Array) -> Array:
     return own + partner + jnp.sum(importance[rest] * others, axis=1)
 
 
-def expansion(W: Array, b: Array, importance: Array, p: Array, order: int) -> Array:
+def expansion(
+    W: Embedding, b: PerFeature, importance: PerFeature, p: PerFeature, order: int
+) -> Scalar:
     """Return the part of the loss that comes from at most `order` active features: -> [].
 
     P(none) L0 + Σ_j P(only j) S_j [+ Σ_{j<k} P(only j and k) S_jk]. Every term left out is
@@ -121,7 +131,9 @@ def expansion(W: Array, b: Array, importance: Array, p: Array, order: int) -> Ar
     return silence + benefit_deficit + interference + pairs
 
 
-def expansion_bound(W: Array, b: Array, importance: Array, p: Array, order: int) -> Array:
+def expansion_bound(
+    W: Embedding, b: PerFeature, importance: PerFeature, p: PerFeature, order: int
+) -> Scalar:
     """Return an upper bound of the loss that `expansion` leaves out: -> [].
 
     With N the number of active features and c = order + 1,
@@ -142,7 +154,7 @@ def expansion_bound(W: Array, b: Array, importance: Array, p: Array, order: int)
     return jnp.sum(importance * (jnp.diagonal(second) + overshoot))
 
 
-def activity_tail(p: Array, least: int) -> Array:
+def activity_tail(p: PerFeature, least: int) -> Scalar:
     """Return the probability that at least `least` of the features are active: [n] -> [].
 
     A Poisson-binomial tail, by adding one feature after the other; small tails keep their
@@ -155,7 +167,7 @@ def activity_tail(p: Array, least: int) -> Array:
 
 
 def loss_decomposition(
-    W: Array, b: Array, importance: Array, p: Array, grid: int = GRID
+    W: Embedding, b: PerFeature, importance: PerFeature, p: PerFeature, grid: int = GRID
 ) -> LossTerms:
     """Split the loss by the number of active features, one active by cause: they add up to it.
 
@@ -170,7 +182,9 @@ def loss_decomposition(
     )
 
 
-def exact_loss(W: Array, b: Array, importance: Array, p: Array, grid: int = GRID) -> Array:
+def exact_loss(
+    W: Embedding, b: PerFeature, importance: PerFeature, p: PerFeature, grid: int = GRID
+) -> Scalar:
     """Return the expected loss over all inputs, without sampling, for any n: -> [].
 
     The sum of `loss_decomposition`. Shapes: W [n, m], b, importance, p [n].
@@ -178,7 +192,7 @@ def exact_loss(W: Array, b: Array, importance: Array, p: Array, grid: int = GRID
     return jnp.sum(jnp.stack(loss_decomposition(W, b, importance, p, grid)))
 
 
-def feature_losses(W: Array, b: Array, p: Array, grid: int = GRID) -> Array:
+def feature_losses(W: Embedding, b: PerFeature, p: PerFeature, grid: int = GRID) -> PerFeature:
     """Return the expected squared error of every output, E (x_i - y'_i)²: -> [n].
 
     The loss is linear in the importance, so this is its gradient by it:
@@ -187,7 +201,9 @@ def feature_losses(W: Array, b: Array, p: Array, grid: int = GRID) -> Array:
     return jax.grad(exact_loss, argnums=2)(W, b, jnp.ones_like(b), p, grid)
 
 
-def interference_law(weight: Array, p: Array, count: int, grid: int = GRID) -> InterferenceLaw:
+def interference_law(
+    weight: Float[Array, " k"], p: Float[Array, " k"], count: int, grid: int = GRID
+) -> InterferenceLaw:
     """Return the law of Σ_j w_j x_j, jointly with how many features are active.
 
     Each w_j x_j is 0 with probability 1 - p_j, else uniform between 0 and w_j; it is put on
@@ -216,8 +232,8 @@ _HALVES = ((None, 0.0), (0.0, None))  # bounds that keep the negative and the po
 
 
 def _first_terms(
-    W: Array, b: Array, importance: Array, p: Array, order: int
-) -> tuple[Array, Array, Array, Array]:
+    W: Embedding, b: PerFeature, importance: PerFeature, p: PerFeature, order: int
+) -> tuple[Scalar, Scalar, Scalar, Scalar]:
     none, one = jnp.prod(1 - p), p * _others_inactive(p, _diagonal(len(p)))
     pairs = jnp.zeros((), W.dtype)
     if order == 2:
@@ -232,11 +248,13 @@ def _first_terms(
     )
 
 
-def _beyond(W: Array, b: Array, importance: Array, p: Array, least: int, grid: int) -> Array:
-    """The loss from inputs with at least so many active features, []."""
+def _beyond(
+    W: Embedding, b: PerFeature, importance: PerFeature, p: PerFeature, least: int, grid: int
+) -> Scalar:
+    """The loss from inputs with at least so many active features."""
     n, M = len(p), _gram(W)
 
-    def of_output(arguments: tuple[Array, Array, Array, Array, Array]) -> Array:
+    def of_output(arguments: tuple[PerFeature, Scalar, PerFeature, Scalar, Scalar]) -> Scalar:
         row, own, others, b_i, p_i = arguments
         at, law = interference_law(row, others, least, grid)
         off = (1 - p_i) * law[-1] * jnp.maximum(at + b_i, 0) ** 2
@@ -248,8 +266,8 @@ def _beyond(W: Array, b: Array, importance: Array, p: Array, least: int, grid: i
     return jnp.sum(importance * lax.map(of_output, (rows, jnp.diagonal(M), others, b, p)))
 
 
-def _tail_moments(p: Array, least: int) -> tuple[Array, Array]:
-    """E[x_j 1(N >= least)], [n], and E[x_j x_k 1(N >= least)], [n, n]."""
+def _tail_moments(p: PerFeature, least: int) -> tuple[PerFeature, PerPair]:
+    """E[x_j 1(N >= least)] and E[x_j x_k 1(N >= least)]."""
     apart = jnp.where(_diagonal(len(p)), 0, p)  # [n, n], row j without feature j
     single = jax.vmap(lambda rest: activity_tail(rest, least - 1))(apart)
     pair_apart = apart[:, None, :] * jnp.where(_diagonal(len(p)), 0, 1)[None]
@@ -258,40 +276,42 @@ def _tail_moments(p: Array, least: int) -> tuple[Array, Array]:
     return p / 2 * single, second
 
 
-def _with_feature(q: Array, p: Array, active: Array) -> Array:
-    """Add a feature to a law by number active, q [c+1, ...]; the last entry is c or more."""
+def _with_feature(
+    q: Inexact[Array, " counts *grid"], p: Scalar, active: Inexact[Array, "*grid"]
+) -> Inexact[Array, " counts *grid"]:
+    """Add a feature to a law by number active, 0 to c; the last entry is c or more."""
     shifted = jnp.concatenate([jnp.zeros_like(q[:1]), q[:-1]])
     return (q * (1 - p) + shifted * active).at[-1].add(q[-1] * active)
 
 
-def _uniform_on_grid(end: Array, place: Array) -> Array:
-    """Weights of U between 0 and `end`, interpolated linearly onto integers: [k, G]."""
+def _uniform_on_grid(end: Float[Array, "k 1"], place: Float[Array, " G"]) -> Float[Array, "k G"]:
+    """Weights of U between 0 and `end`, interpolated linearly onto integers."""
     size = jnp.abs(end)
     near = jnp.where(place == 0, 1 - size / 2, jnp.where(place == jnp.sign(end), size / 2, 0))
     far = (_below(end - place) - _below(-place)) / jnp.where(size < 1, 1, end)
     return jnp.where(size < 1, near, far)
 
 
-def _below(x: Array) -> Array:
+def _below(x: Broadcast) -> Broadcast:
     """The integral of the hat function (1 - |t|)₊ over t < x."""
     x = jnp.clip(x, -1, 1)
     return jnp.where(x < 0, (1 + x) ** 2 / 2, 1 - (1 - x) ** 2 / 2)
 
 
-def _others_inactive(p: Array, chosen: np.ndarray) -> Array:
-    """P(all features outside the chosen are inactive), one per row of `chosen` [.., n]."""
+def _others_inactive(p: PerFeature, chosen: Bool[np.ndarray, "sets n"]) -> Float[Array, " sets"]:
+    """P(all features outside the chosen are inactive), one per row of `chosen`."""
     return jnp.prod(jnp.where(chosen, 1, 1 - p), axis=1)
 
 
-def _diagonal(n: int) -> np.ndarray:
+def _diagonal(n: int) -> Bool[np.ndarray, "{n} {n}"]:
     return np.eye(n, dtype=bool)
 
 
-def _in_pair(n: int) -> np.ndarray:
-    """Which features a pair consists of, [n(n-1)/2, n] of bool."""
+def _in_pair(n: int) -> Bool[np.ndarray, "{n}*({n}-1)//2 {n}"]:
+    """Which features a pair consists of."""
     j, k = np.triu_indices(n, 1)
     return _diagonal(n)[j] | _diagonal(n)[k]
 
 
-def _gram(W: Array) -> Array:
+def _gram(W: Embedding) -> PerPair:
     return jnp.matmul(W, W.T, precision="highest")

@@ -11,6 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real
+
+from superposition_cli.theory.shapes import (
+    AnyEmbedding,
+    Broadcast,
+    Elementwise,
+    Embedding,
+    PerFeature,
+    PerPair,
+    Scalar,
+)
 
 FAINT = 1e-6  # a hidden direction with less of the largest variance is not in use
 
@@ -23,7 +34,9 @@ class LinearLossTerms(NamedTuple):
     bias: Array  # [], outputs whose mean is off
 
 
-def linear_loss(W: Array, b: Array, importance: Array, mean: Array, covariance: Array) -> Array:
+def linear_loss(
+    W: Embedding, b: PerFeature, importance: PerFeature, mean: PerFeature, covariance: PerPair
+) -> Scalar:
     """Return the exact expected loss of the linear model x' = W Wᵀ x + b.
 
     L = E Σ_i I_i (x_i - x'_i)² = tr[D R Σ Rᵀ] + rᵀ D r, with R = Id - W Wᵀ, D = diag(I)
@@ -39,7 +52,7 @@ def linear_loss(W: Array, b: Array, importance: Array, mean: Array, covariance: 
 
 
 def linear_loss_terms(
-    W: Array, b: Array, importance: Array, mean: Array, variance: Array
+    W: Embedding, b: PerFeature, importance: PerFeature, mean: PerFeature, variance: PerFeature
 ) -> LinearLossTerms:
     """Split the linear model's loss for independent features into its three causes.
 
@@ -59,7 +72,9 @@ def linear_loss_terms(
     )
 
 
-def linear_optimum(importance: ArrayLike, covariance: ArrayLike, n_hidden: int) -> float:
+def linear_optimum(
+    importance: Real[ArrayLike, " n"], covariance: Real[ArrayLike, "n n"], n_hidden: int
+) -> float:
     """Return the least loss any linear model x' = W Wᵀ x + b with n_hidden dimensions has.
 
     Diagonal covariance: the sum of the n - m smallest I_i σ_i² (Eckart-Young: the m
@@ -86,7 +101,7 @@ def linear_optimum(importance: ArrayLike, covariance: ArrayLike, n_hidden: int) 
     return float(np.sum(np.maximum(np.sort(costs)[:n_dropped], 0)))
 
 
-def null_loss(importance: Array, variance: Array) -> Array:
+def null_loss(importance: PerFeature, variance: PerFeature) -> Scalar:
     """Return the loss of predicting every feature's mean: Σ_i I_i σ_i².
 
     Shapes: importance, variance [n]; returns []. The unit of the normalised loss.
@@ -94,7 +109,7 @@ def null_loss(importance: Array, variance: Array) -> Array:
     return jnp.sum(importance * variance)
 
 
-def uniform_variance(p: ArrayLike, low: ArrayLike = 0.0, high: ArrayLike = 1.0) -> Array:
+def uniform_variance(p: Elementwise, low: Elementwise = 0.0, high: Elementwise = 1.0) -> Broadcast:
     """Return the variance of a feature that is U[low, high] with probability p, else 0.
 
     σ² = p (l² + l h + h²)/3 - p² (l + h)²/4; for U[0, 1] it is p/3 - p²/4.
@@ -105,7 +120,7 @@ def uniform_variance(p: ArrayLike, low: ArrayLike = 0.0, high: ArrayLike = 1.0) 
     return p * (low * low + low * high + high * high) / 3 - (p * (low + high)) ** 2 / 4
 
 
-def linear_probe_r2(W: ArrayLike, covariance: ArrayLike) -> np.ndarray:
+def linear_probe_r2(W: AnyEmbedding, covariance: Real[ArrayLike, "n n"]) -> Float[np.ndarray, " n"]:
     """Return the R² of the best linear read-out of every feature from the hidden vector Wᵀx.
 
     R²_i = (Σ W (WᵀΣW)⁺ WᵀΣ)_ii / Σ_ii with Σ the covariance: for independent features
@@ -120,7 +135,11 @@ def linear_probe_r2(W: ArrayLike, covariance: ArrayLike) -> np.ndarray:
     return r2_of_moments(crossed @ W, crossed, np.diagonal(covariance))
 
 
-def r2_of_moments(hidden: np.ndarray, crossed: np.ndarray, variance: np.ndarray) -> np.ndarray:
+def r2_of_moments(
+    hidden: Float[np.ndarray, "m m"],
+    crossed: Float[np.ndarray, "m n"],
+    variance: Float[np.ndarray, " n"],
+) -> Float[np.ndarray, " n"]:
     """Return the R² of least squares from second central moments, one per answer.
 
     Shapes: hidden [m, m] of the regressors, crossed [m, n] with the answers, variance [n] of
@@ -131,7 +150,7 @@ def r2_of_moments(hidden: np.ndarray, crossed: np.ndarray, variance: np.ndarray)
     return np.where(varies, explained / np.where(varies, variance, 1), np.nan)
 
 
-def fourth_cumulant(p: ArrayLike, low: ArrayLike = 0.0, high: ArrayLike = 1.0) -> Array:
+def fourth_cumulant(p: Elementwise, low: Elementwise = 0.0, high: Elementwise = 1.0) -> Broadcast:
     """Return the fourth cumulant of a feature that is U[low, high] with probability p, else 0.
 
     κ₄ = μ₄ - 4 μ₃ μ - 3 μ₂² + 12 μ₂ μ² - 6 μ⁴ with the moments about 0,
@@ -147,7 +166,7 @@ def fourth_cumulant(p: ArrayLike, low: ArrayLike = 0.0, high: ArrayLike = 1.0) -
     return own + 12 * second * first**2 - 6 * first**4
 
 
-def hidden_kurtosis(W: Array, variance: Array, cumulant: Array) -> Array:
+def hidden_kurtosis(W: Embedding, variance: PerFeature, cumulant: PerFeature) -> Float[Array, " m"]:
     """Return the kurtosis of each coordinate of the hidden vector h = Wᵀx: [n, m] -> [m].
 
     E (h_k - E h_k)⁴ / var(h_k)² = 3 + Σ_i W_ik⁴ κ₄(x_i) / (Σ_i W_ik² σ_i²)² for independent
@@ -163,7 +182,7 @@ def hidden_kurtosis(W: Array, variance: Array, cumulant: Array) -> Array:
     return jnp.where(varies, 3 + excess / jnp.where(varies, spread, 1) ** 2, jnp.nan)
 
 
-def welch_bound(k: ArrayLike, m: ArrayLike) -> Array:
+def welch_bound(k: Elementwise, m: Elementwise) -> Broadcast:
     """Return the least possible coherence of k unit vectors in m dimensions.
 
     max_{i≠j} |u_i·u_j| >= sqrt((k - m) / (m (k - 1))), reached by equiangular tight frames.
@@ -176,14 +195,14 @@ def welch_bound(k: ArrayLike, m: ArrayLike) -> Array:
     return jnp.sqrt(excess / (m * jnp.maximum(k - 1, 1)))
 
 
-def _product(a: Array, b: Array) -> Array:
+def _product(a: Float[Array, "i j"], b: Float[Array, " j *k"]) -> Float[Array, " i *k"]:
     return jnp.matmul(a, b, precision="highest")
 
 
-def _residual_map(W: Array) -> Array:
+def _residual_map(W: Embedding) -> PerPair:
     """Id - W Wᵀ, [n, n]: what the model leaves of an input, up to its bias."""
     return jnp.eye(W.shape[0], dtype=W.dtype) - _product(W, W.T)
 
 
-def _mean_error(R: Array, b: Array, mean: Array) -> Array:
+def _mean_error(R: PerPair, b: PerFeature, mean: PerFeature) -> PerFeature:
     return _product(R, mean) - b

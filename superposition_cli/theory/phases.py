@@ -18,10 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Int, Real
 
 from superposition_cli.theory.closed_forms import own_error, rectified_square
 from superposition_cli.theory.expansion import interference_law
 from superposition_cli.theory.linear import uniform_variance
+from superposition_cli.theory.shapes import Broadcast, Elementwise, Scalar
 
 
 class Fate(IntEnum):
@@ -81,7 +83,7 @@ THREE_FEATURE_FATES = (
 )  # fmt: skip
 
 
-def two_feature_losses(p: ArrayLike, r: ArrayLike) -> TwoFeatureLosses:
+def two_feature_losses(p: Elementwise, r: Elementwise) -> TwoFeatureLosses:
     """Return the losses of all arrangements of two features in one dimension.
 
     An ignored feature of importance I costs I (p/3 - p²/4), with bias p/2; an antipodal pair
@@ -95,7 +97,7 @@ def two_feature_losses(p: ArrayLike, r: ArrayLike) -> TwoFeatureLosses:
     return TwoFeatureLosses(r * ignored, ignored + 0 * r, (1 + r) * p**2 / 6)
 
 
-def three_feature_losses(p: ArrayLike, r: ArrayLike) -> ThreeFeatureLosses:
+def three_feature_losses(p: Elementwise, r: Elementwise) -> ThreeFeatureLosses:
     """Return the losses of all arrangements of three features in two dimensions.
 
     As for two features, with the remaining one dedicated; others_in_digon is p²/3, with the
@@ -110,7 +112,7 @@ def three_feature_losses(p: ArrayLike, r: ArrayLike) -> ThreeFeatureLosses:
     return ThreeFeatureLosses(*two, p**2 / 3 + 0 * r, triangle)
 
 
-def last_feature_fate(p: ArrayLike, r: ArrayLike, n_features: int = 2) -> Array:
+def last_feature_fate(p: Elementwise, r: Elementwise, n_features: int = 2) -> Int[Array, "*shape"]:
     """Return what the best closed-form arrangement does with the last feature, as `Fate`.
 
     Shapes: elementwise, integer; p and r as in `two_feature_losses`. n_features is 2 (in
@@ -128,7 +130,7 @@ def last_feature_fate(p: ArrayLike, r: ArrayLike, n_features: int = 2) -> Array:
     return jnp.asarray([int(fate) for fate in fates])[best]
 
 
-def phase_boundary(r: ArrayLike) -> Array:
+def phase_boundary(r: Elementwise) -> Broadcast:
     """Return the feature probability below which superposition pays in the closed forms.
 
     p_c = 4q/(2 + 5q), q = min(r, 1/r): there an antipodal pair costs the same as ignoring
@@ -143,7 +145,7 @@ def phase_boundary(r: ArrayLike) -> Array:
     return 4 * q / (2 + 5 * q)
 
 
-def pair_overlap_loss(c: ArrayLike) -> Array:
+def pair_overlap_loss(c: Elementwise) -> Broadcast:
     """Return the cost of two unit vectors at a negative product -c, per importance and p².
 
     g(c) = c²/3 - c³/6: two features lose (I_i + I_j) p² g(c), without biases, while no third
@@ -160,7 +162,7 @@ def pair_overlap_loss(c: ArrayLike) -> Array:
 KGON_SEARCH = ((1.0, -0.5), (0.9, 1.0))  # centre and half-width of radius and bias
 
 
-def kgon_loss(k: int, radius: ArrayLike, bias: ArrayLike) -> Array:
+def kgon_loss(k: int, radius: Elementwise, bias: Elementwise) -> Broadcast:
     """Return the one-hot loss L(k, k) of k features on a regular k-gon.
 
     A(l², b) + Σ_{d=1}^{k-1} F(l² cos(2πd/k), b), l the radius, b the bias, A and F as in
@@ -239,7 +241,9 @@ UNIFORM_POLYTOPES: dict[str, Polytope] = {
 POLYTOPE_SEARCH = ((1.2, -0.3), (1.0, 0.9))  # centre and half-width of scale and bias
 
 
-def polytope_optimum(polytope: Polytope, p: ArrayLike, grid: int = 512) -> PolytopeOptimum:
+def polytope_optimum(
+    polytope: Polytope, p: Real[ArrayLike, ""], grid: int = 512
+) -> PolytopeOptimum:
     """Return the least loss per feature of one polytope, over its scale and bias.
 
     L(s, b) = (1-p) E(s T + b)₊² + p E A(s, s T + b), s = ‖W_i‖², with T = Σ_j cos_j x_j what
@@ -255,7 +259,7 @@ def polytope_optimum(polytope: Polytope, p: ArrayLike, grid: int = 512) -> Polyt
     law = interference_law(cosines, jnp.full_like(cosines, p), 0, grid)
     at, weight = law.position[:, None, None], law.probability[0][:, None, None]
 
-    def loss(scale: Array, bias: Array) -> Array:
+    def loss(scale: Float[Array, "i 1"], bias: Float[Array, "1 j"]) -> Float[Array, "i j"]:
         z = scale * at + bias
         silent = (1 - p) * jnp.maximum(z, 0) ** 2
         return jnp.sum(weight * (silent + p * own_error(scale, z)), axis=0)
@@ -265,7 +269,7 @@ def polytope_optimum(polytope: Polytope, p: ArrayLike, grid: int = 512) -> Polyt
     return PolytopeOptimum(found[2], found[0], found[1])
 
 
-def benefit_per_dimension(polytope: Polytope, p: ArrayLike) -> Array:
+def benefit_per_dimension(polytope: Polytope, p: Real[ArrayLike, ""]) -> Scalar:
     """Return what a dimension buys when it is filled with copies of one polytope.
 
     B = k (σ² - L)/(d σ²), with k vertices in d dimensions, σ² = p/3 - p²/4 the variance of a
@@ -282,11 +286,11 @@ def benefit_per_dimension(polytope: Polytope, p: ArrayLike) -> Array:
 
 def _zoom(
     loss: Callable[[Array, Array], Array],
-    centre: Array,
-    reach: Array,
+    centre: Float[Array, "2"],
+    reach: Float[Array, "2"],
     rounds: int,
     points: int = 21,
-) -> tuple[Array, Array, Array]:
+) -> tuple[Scalar, Scalar, Scalar]:
     """Minimise over two numbers: a grid about the best point, halved in every round.
 
     Slower than Newton, but indifferent to kinks; returns where, and the least value.

@@ -321,27 +321,36 @@ def test_a_shipped_configuration_is_found_by_name(command):
     assert command("sweep", "intro", "--dry-run").code == 0
 
 
+# Of answering the mean, and the least loss of a linear model with two dimensions, by hand. A
+# feature of density q in U[0, 1] has the variance q/3 - q²/4:
+#   q = .2: .2/3 - .01 = .17/3, and four of it are .68/3; two dimensions keep two of them.
+#   Correlated pairs: the same variance, covariance (q - q²)/4 = .04. The sums are kept and the
+#   differences lost, each with the variance .17/3 - .04 = .05/3.
+#   Anticorrelated pairs: q = .1 each, variance .1/3 - .0025, four of it .37/3; covariance
+#   -.05². The differences are kept and the sums lost, each with .1/3 - .0025 - .0025 = .085/3.
+#   One of four active: |x| in U[0, 1], 1/12 - 1/64 = 13/192 each. x and -x are as likely, so
+#   |x| is uncorrelated with every x_j, and nothing linear does better than the mean.
 KINDS = {
-    "uniform": "feature_probability: 0.2",
-    "correlated": "feature_probability: 0.2, sets: [[0, 1], [2, 3]]",
-    "anticorrelated": "feature_probability: 0.2, sets: [[0, 1], [2, 3]]",
-    "one_hot": "target: abs, low: -1.0",
+    "uniform": ("feature_probability: 0.2", 0.68 / 3, 0.34 / 3),
+    "correlated": ("feature_probability: 0.2, sets: [[0, 1], [2, 3]]", 0.68 / 3, 0.1 / 3),
+    "anticorrelated": ("feature_probability: 0.2, sets: [[0, 1], [2, 3]]", 0.37 / 3, 0.17 / 3),
+    "one_hot": ("target: abs, low: -1.0", 13 / 48, 13 / 48),
 }
 
 
 @pytest.mark.parametrize("kind", SAMPLERS)
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_trains_on_every_kind_of_data(command, written, model, kind):
-    result = command(
-        "train",
-        written(
-            f"name: {model}\nmodel: {{kind: {model}, n_features: 4, n_hidden: 2}}\n"
-            f"data: {{kind: {kind}, {KINDS[kind]}}}\nmetrics: [n_represented]\n"
-            "train: {steps: 3, batch_size: 16, eval_samples: 16, snapshots: 0}\n"
-        ),
-        "-q",
+    settings, null, linear = KINDS[kind]
+    text = (
+        f"name: {model}\nmodel: {{kind: {model}, n_features: 4, n_hidden: 2}}\n"
+        f"data: {{kind: {kind}, {settings}}}\nmetrics: [n_represented]\n"
+        "train: {steps: 300, learning_rate: 1e-2, batch_size: 64, eval_samples: 1024, snapshots: 0}"
     )
+    result = command("train", written(text), "-q")
     assert result.code == 0, result.err
     (cell,) = json.loads(command("show", result.out.strip(), "--json").out)["cells"]
-    assert float(cell["loss"]) > 0
-    assert float(cell["null_loss"]) > 0
+    assert float(cell["null_loss"]) == pytest.approx(null, rel=1e-6)  # float32: 6e-8, a few times
+    least = linear * (1 - 1e-6) if model == "linear" else 0
+    assert float(cell["loss"]) > least
+    assert float(cell["loss"]) < null or least > 0.99 * null

@@ -1,4 +1,4 @@
-"""Attacks: by hand on a digon, and by trying every push in NumPy."""
+"""Attacks on digons, by hand, and a tiny run."""
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,11 @@ data: {feature_probability: 0.3}
 train: {optimizer: adam, learning_rate: 1e-2, steps: 60, batch_size: 64, restarts: 2}
 sweep: {parameters: {data.feature_probability: [0.1, 1.0, 0.4]}}
 """
+DIGON = ("model={n_features: 2, n_hidden: 1}", "data={kind: one_hot}")
 
 
 def test_rows_of_the_products_are_directions():
+    # M has the rows (1, -1, 0), (-1, 1, 0) and 0.
     W = jnp.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]])
     half = 1 / np.sqrt(2)
     np.testing.assert_allclose(
@@ -40,23 +42,54 @@ def test_an_attack_on_a_silent_digon_by_hand():
 
 
 def test_the_worst_of_all_pushes_is_taken_input_by_input():
-    spec, knobs = make_spec(), make_knobs()
-    generator = np.random.default_rng(0)
-    W, b = generator.normal(size=(5, 2)), generator.normal(size=5) * 0.1
-    x = generator.uniform(size=(5, 40)) * (generator.uniform(size=(5, 40)) < 0.4)
+    """Two digons with importances 1, 4 and 2, 2. A push of length s/sqrt 2 moves h by s = .2 in
+    the direction of one digon, so that one of its outputs rises or the other does:
 
-    def loss(seen):
-        answer = np.maximum(W @ (W.T @ seen) + b[:, None], 0)
-        return (np.array(knobs.importance)[:, None] * (x - answer) ** 2).sum(0)
+        x               worst push                              loss before -> after
+        0, 0, 0, 0      the second output rises to s            0 -> 4 s² = .16
+        .5, .5, 0, 0    third or fourth rises to s; the first   1.25 -> 1.25 + 2 s² = + .08
+                        and second are 0 and right to rise
+        .5, 1, 0, 0     h = -.5 -> -.3: the second answers .3   .25 + 4 (.5)² -> .25 + 4 (.7)²
+                        for 1                                   = + .96
+        .5, .5, .5, .5  none: whatever rises is right to        + 0
+    """
+    spec = make_spec(n_features=4, n_hidden=2)
+    knobs = make_knobs(importance=[1.0, 4.0, 2.0, 2.0], feature_probability=[0.1] * 4)
+    params = {"W": jnp.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]]), "b": jnp.zeros(4)}
+    x = jnp.array([[0, 0, 0, 0], [0.5, 0.5, 0, 0], [0.5, 1, 0, 0], [0.5, 0.5, 0.5, 0.5]]).T
+    costs = jax.jit(attack.vulnerability, static_argnums=0)
+    length = jnp.float32(0.2 / np.sqrt(2))
+    by_hand = [0.16, 0.08, 0.96, 0]
+    for i, cost in enumerate(by_hand):
+        found = costs(spec, knobs, params, x[:, i : i + 1], length)
+        assert float(found) == pytest.approx(cost, abs=2e-6)  # ten roundings of 6e-8, below 3
+    assert float(costs(spec, knobs, params, x, length)) == pytest.approx(1.2 / 4, abs=2e-6)
 
-    rows = W @ W.T / np.linalg.norm(W @ W.T, axis=1, keepdims=True)
-    tried = [loss(x + 0.2 * sign * row[:, None]) for row in rows for sign in (1, -1)]
-    expected = np.mean(np.max([loss(x), *tried], axis=0) - loss(x))
-    params = {"W": jnp.float32(W), "b": jnp.float32(b)}
-    found = jax.jit(attack.vulnerability, static_argnums=0)(
-        spec, knobs, params, jnp.float32(x), jnp.float32(0.2)
-    )
-    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+def test_an_attacked_digon_by_hand():
+    """One of two opposite features is active: a push moves h by sqrt 2 λ and costs 2 λ², which
+    is λ² by D_i = 1/2, for the dimension has two features. λ is a tenth of E x = 1/2.
+    """
+    setting = Planned(TINY, "sweep=null", *DIGON).plan.setting(0)
+    row = module.measured(setting, {"W": np.array([[1.0], [-1.0]]), "b": np.zeros(2)})
+    error = 5 * 0.1 * np.sqrt(1 / 12 / module.SAMPLES)  # five standard errors of the mean
+    assert row["attack_length"] == pytest.approx(0.05, abs=error)
+    # h is rounded by up to 6e-8 twice, the error sqrt 2 λ = .07 by 2e-6 of it, its square by 4e-6.
+    assert row["vulnerability_scaled"] == pytest.approx(2, rel=1e-5)
+    assert row["features_per_dimension"] == pytest.approx(2, rel=1e-6)
+    assert row["inverse_dimensionality"] == pytest.approx(2, rel=1e-6)
+
+
+def test_cells_are_compared_by_hand():
+    # Deviations from the means 7/3 and 2: (-4, -1, 5)/3 and (-1, 0, 1), whose product is 3 and
+    # whose lengths are sqrt(42)/3 and sqrt(2): 9/sqrt(84).
+    arrays = {
+        "vulnerability_scaled": np.array([1.0, 2, 4]),
+        "features_per_dimension": np.array([1.0, 2, 3]),
+    }
+    rows = [{"vulnerability_ratio": ratio} for ratio in (1.0, None, 4.0)]
+    found = module.overall(rows, arrays)
+    assert found == {"cells": 3, "pearson": pytest.approx(9 / np.sqrt(84)), "ratio_most": 4}
 
 
 def test_cells_are_in_order_of_falling_probability(tmp_path):
@@ -64,10 +97,6 @@ def test_cells_are_in_order_of_falling_probability(tmp_path):
     assert [row["p"] for row in found.rows] == [1.0, 0.4, 0.1]
     assert found.rows[0]["vulnerability_ratio"] == 1
     assert all(row["vulnerability"] >= 0 for row in found.rows)
-    for row in found.rows:
-        scaled = row["vulnerability"] / row["attack_length"] ** 2
-        assert row["vulnerability_scaled"] == pytest.approx(scaled)
-    assert -1 <= found.numbers["pearson"] <= 1
 
 
 @pytest.mark.parametrize(

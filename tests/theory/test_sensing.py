@@ -28,6 +28,7 @@ data: {feature_probability: 0.1}
 train: {objective: population, optimizer: adam, learning_rate: 3e-2, steps: 80}
 sweep: {parameters: {data.feature_probability: [0.1, 0.3]}}
 """
+DIGON = ("model={n_features: 2, n_hidden: 1}", "data.feature_probability=0.5")
 
 
 def test_v43_statistical_dimensions_and_weak_thresholds(float64):
@@ -110,9 +111,10 @@ def test_inputs_have_just_as_many_active_features():
 
 
 def test_crossings_lie_between_cells():
+    # From 4 to 6 success rises by 3/8 per measurement: to .5 in 2/3 of one, to .9 in 26/15.
     m, success = np.array([2.0, 4.0, 6.0]), np.array([0.0, 0.25, 1.0])
-    assert recovery.crossing(m, success, 0.5) == pytest.approx(4 + 2 / 3)
-    assert recovery.crossing(m, success, 0.9) == pytest.approx(4 + 2 * 0.65 / 0.75)
+    assert recovery.crossing(m, success, 0.5) == pytest.approx(14 / 3)
+    assert recovery.crossing(m, success, 0.9) == pytest.approx(86 / 15)
     assert recovery.crossing(m, np.ones(3), 0.5) is None
     assert recovery.crossing(m, np.zeros(3), 0.5) is None
 
@@ -133,9 +135,24 @@ def test_decoders_are_measured_beside_the_model(tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "SAMPLES", 128)
     found = decoding.decoding(commanded(tmp_path, TRAINED))
     assert found.arrays["p"] == pytest.approx([0.1, 0.3])
-    for row in found.rows:
-        assert row["sparse_ratio"] == pytest.approx(row["mse_sparse"] / row["mse_model"])
-        assert 0 <= row["exact_sparse"] <= 1
+    assert all(0 <= row["exact_sparse"] <= 1 for row in found.rows)
+
+
+def test_decoders_of_a_digon_by_hand():
+    """W = (1, -1), both features active with probability 1/2, h = x - y.
+
+    The model answers (h₊, (-h)₊), which is the least non-negative sum with that h: it misses
+    the smaller magnitude twice, 2 E min(x, y)² = 1/3 when both are active, a quarter of inputs.
+    Of inputs that are not zero, (1/2)/(3/4) have one active feature and come back.
+    """
+    setting = Planned(TRAINED, "sweep=null", *DIGON).plan.setting(0)
+    row = decoding.measured(setting, {"W": np.array([[1.0], [-1.0]]), "b": np.zeros(2)})
+    # Five standard errors: of 2 min² 1(both), with the mean square 4/15/4, and of a share.
+    error = 5 * np.sqrt((1 / 15 - 1 / 12**2) / decoding.SAMPLES)
+    assert row["mse_model"] == pytest.approx(1 / 12, abs=error)
+    assert row["sparse_ratio"] == pytest.approx(1, abs=5e-5)  # 800 iterations, 6e-8 each
+    error = 5 * np.sqrt(2 / 9 / (3 / 4 * decoding.SAMPLES))
+    assert row["exact_sparse"] == pytest.approx(2 / 3, abs=error)
 
 
 @pytest.mark.parametrize(
