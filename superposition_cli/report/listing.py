@@ -101,6 +101,6 @@ LISTS: dict[str, Callable[[Path], Rows]] = {
     "data": _documented("toy.data", "SAMPLERS", lambda entry: _sentence(entry.draw)),
     "optimizers": _documented("toy.train", "OPTIMIZERS", _sentence),
     "schedules": _documented("toy.train", "SCHEDULES", _sentence),
-    "analyses": _documented("analyses", "ANALYSES", _sentence),
+    "analyses": _documented("analyses", "ANALYSES", lambda entry: entry.question),
     "metrics": _documented("toy.metrics", "METRICS", lambda entry: entry.about),
 }

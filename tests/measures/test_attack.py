@@ -5,10 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import make_knobs, make_spec
-from helpers import Planned, commanded
+from helpers import commanded, refusal
 
 from superposition_cli.analyses import adversarial as module
-from superposition_cli.errors import InvalidInput
 from superposition_cli.measures import attack
 
 TINY = """\
@@ -78,7 +77,4 @@ def test_cells_are_in_order_of_falling_probability(tmp_path):
     ],
 )
 def test_other_runs_are_refused(override, why):
-    results = Planned(TINY, "sweep=null", override)
-    results.selected = {0: 0}
-    with pytest.raises(InvalidInput, match=why):
-        module.check(results)
+    assert why in refusal("adversarial", TINY, "sweep=null", override)

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import make_knobs, make_spec
-from helpers import Planned, commanded
+from helpers import commanded, refusal
 
 from superposition_cli.analyses import dictionary as module
-from superposition_cli.errors import InvalidInput
 from superposition_cli.measures import sae
 from superposition_cli.toy import rng, train
 
@@ -119,5 +118,4 @@ def test_a_run_has_a_row_for_every_width_and_price(tmp_path, monkeypatch):
 
 
 def test_models_with_a_hidden_relu_are_refused():
-    with pytest.raises(InvalidInput, match="not relu_hidden"):
-        module.check(Planned(TINY, "model.kind=relu_hidden"))
+    assert "not relu_hidden" in refusal("dictionary", TINY, "model.kind=relu_hidden")
