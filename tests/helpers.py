@@ -8,7 +8,7 @@ import numpy as np
 from typer.testing import CliRunner
 
 import superposition_cli
-from superposition_cli import cli, config
+from superposition_cli import analyses, cli, config
 from superposition_cli.running import grid, launch, sweep
 from superposition_cli.running.devices import Machine
 from superposition_cli.running.engines.local import local
@@ -94,6 +94,12 @@ class Planned:
 
     def __init__(self, text: str, *overrides: str) -> None:
         self.plan = plan(text, *overrides, size=10**7)
+
+
+def refusal(analysis: str, text: str, *overrides: str) -> str:
+    """Say what a configuration lacks for an analysis, a line for each need; empty for nothing."""
+    found = analyses.check(analysis, load(text, *overrides))
+    return "\n".join(complaint.sentence for complaint in found)
 
 
 def after(looks: int) -> Any:

@@ -1,9 +1,7 @@
 """One question per file: each reads a finished run and returns a finding.
 
-A new analysis is a new file here and one line in `ANALYSES`.
+A new analysis is a new file here, with its `ANALYSIS` at the foot, and one line in `ANALYSES`.
 """
-
-from collections.abc import Callable
 
 from superposition_cli.analyses import (
     adversarial,
@@ -28,46 +26,73 @@ from superposition_cli.analyses import (
     structure,
     uniform,
 )
+from superposition_cli.analyses.analysis import Analysis
 from superposition_cli.analyses.findings import Finding
+from superposition_cli.analyses.needs import Cells
 from superposition_cli.config import Expectation, Experiment
+from superposition_cli.config.complaints import Complaint
 from superposition_cli.errors import InvalidInput
+from superposition_cli.running.grid import CHECKED_CELLS
 from superposition_cli.running.results import Results
 
-ANALYSES: dict[str, Callable[[Results], Finding]] = {
-    "adversarial": adversarial.adversarial,
-    "basis": basis.basis,
-    "capacity": capacity.capacity,
-    "cells": cells.cells,
-    "computation": computation.computation,
-    "decoding": decoding.decoding,
-    "decomposition": decomposition.decomposition,
-    "density": density.density,
-    "dictionary": dictionary.dictionary,
-    "directions": directions.directions,
-    "dynamics": dynamics.dynamics,
-    "equivariance": equivariance.equivariance,
-    "linearity": linearity.linearity,
-    "pentagon": pentagon.pentagon,
-    "phase": phase.phase,
-    "recovery": recovery.recovery,
-    "rotation": rotation.rotation,
-    "sets": sets.sets,
-    "structure": structure.structure,
-    "uniform": uniform.uniform,
+ANALYSES: dict[str, Analysis] = {
+    "adversarial": adversarial.ANALYSIS,
+    "basis": basis.ANALYSIS,
+    "capacity": capacity.ANALYSIS,
+    "cells": cells.ANALYSIS,
+    "computation": computation.ANALYSIS,
+    "decoding": decoding.ANALYSIS,
+    "decomposition": decomposition.ANALYSIS,
+    "density": density.ANALYSIS,
+    "dictionary": dictionary.ANALYSIS,
+    "directions": directions.ANALYSIS,
+    "dynamics": dynamics.ANALYSIS,
+    "equivariance": equivariance.ANALYSIS,
+    "linearity": linearity.ANALYSIS,
+    "pentagon": pentagon.ANALYSIS,
+    "phase": phase.ANALYSIS,
+    "recovery": recovery.ANALYSIS,
+    "rotation": rotation.ANALYSIS,
+    "sets": sets.ANALYSIS,
+    "structure": structure.ANALYSIS,
+    "uniform": uniform.ANALYSIS,
 }
 
 
+def check(name: str, experiment: Experiment, most: int = CHECKED_CELLS) -> list[Complaint]:
+    """Return what an experiment lacks for an analysis, by its configuration alone.
+
+    Each complaint has the place at fault and a sentence "needs ...". Nothing is trained, and a
+    need resolves at most so many settings: see `needs.Cells`.
+    """
+    cells = Cells(experiment, most)
+    complaints = (need.complaint(cells) for need in ANALYSES[name].needs)
+    return [complaint for complaint in complaints if complaint]
+
+
+def answer(name: str, results: Results) -> Finding:
+    """Compute a finding. Raises `InvalidInput` for a run that the analysis is not for."""
+    experiment = results.plan.experiment
+    lacking = check(name, experiment, experiment.n_cells)
+    if lacking:
+        raise InvalidInput(*(f"{name} {complaint.sentence}" for complaint in lacking))
+    return ANALYSES[name].compute(results)
+
+
 def analyze(results: Results, names: tuple[str, ...], again: bool = False) -> dict[str, Finding]:
-    """Return the named findings of a run, computing and keeping those it does not have yet."""
+    """Return the named findings of a run, computing and keeping those it does not have yet.
+
+    Raises `InvalidInput` as `answer` does.
+    """
     folder = results.run.path / "findings"
-    found = {}
+    answers = {}
     for name in names:
         kept = None if again else findings.load(folder, name)
         if kept is None:
-            kept = ANALYSES[name](results)
+            kept = answer(name, results)
             findings.save(folder, name, kept)
-        found[name] = kept
-    return found
+        answers[name] = kept
+    return answers
 
 
 def wanted(experiment: Experiment) -> tuple[str, ...]:

@@ -5,16 +5,18 @@ embedding in bases drawn at random: what differs from those is privileged.
 Source: Elhage et al. 2022, "Superposition in a privileged basis".
 """
 
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli.analyses.findings import Finding
-from superposition_cli.config.settings import Setting
-from superposition_cli.errors import InvalidInput
+from superposition_cli.analyses import needs, selection
+from superposition_cli.analyses.analysis import CELL, CELLS, Analysis, Key, Keys
+from superposition_cli.analyses.findings import Finding, Row, mean
+from superposition_cli.config import Setting
 from superposition_cli.measures import rotations
+from superposition_cli.running.fsio import Arrays
 from superposition_cli.running.results import Results
 from superposition_cli.theory import linear
 from superposition_cli.toy import metrics, rng
@@ -25,65 +27,48 @@ ROTATIONS = 64
 def basis(results: Results) -> Finding:
     """Return how features and neurons of each cell's selected model are aligned.
 
-    Rows, of the embedding as trained: serving_1, serving_2, serving_3 and serving_more count
-    live neurons by their features_per_neuron, rounded (serving_1: monosemantic), dead those
-    without; features_per_neuron, alignment and kurtosis are means over live neurons or
-    represented features. interference: Σ_{i≠j} (Ŵ_i·W_j)² over represented i (the direction
-    of a vector of no length is noise), which no rotation changes.
-    With `_null`: the mean over 64 random rotations of the same embedding;
-    alignment_above: the share of them that are aligned no better than the model.
-
-    Arrays: W [cells, n, m]; features_per_neuron and kurtosis [cells, m];
-    features_per_neuron_null and alignment_null [cells, rotations]; cell [cells].
-
-    Raises `InvalidInput` where n_features or n_hidden differ between cells, and where no
-    cell has a selected model. Cells without one are left out.
+    With `_null`: the mean over 64 random rotations of the same embedding. Interference counts
+    represented i alone: the direction of a vector of no length is noise. Cells without a
+    selected model are left out.
     """
-    kept = list(results.selected)
-    if not kept:
-        raise InvalidInput("basis needs a selected model in at least one cell")
-    settings = [results.plan.setting(cell) for cell in kept]
-    if len({(one.model.n_features, one.model.n_hidden) for one in settings}) > 1:
-        raise InvalidInput("basis needs the same n_features and n_hidden in every cell")
-    found = [
-        measure(setting, results.model(results.selected[cell])["W"])
-        for cell, setting in zip(kept, settings, strict=True)
-    ]
+    models = selection.selected(results, "basis")
+    measured = [measure(model.setting, model.params["W"]) for model in models]
     rows = tuple(
-        {**results.plan.assignment(cell), "kind": setting.model.kind, **row(one)}
-        for cell, setting, one in zip(kept, settings, found, strict=True)
+        {**model.axes, "kind": model.setting.model.kind, **row(arrays)}
+        for model, arrays in zip(models, measured, strict=True)
     )
     names = ("W", "features_per_neuron", "kurtosis", "features_per_neuron_null", "alignment_null")
-    arrays = {name: np.stack([one[name] for one in found]) for name in names}
-    return Finding({"cells": len(rows)}, rows, {**arrays, "cell": np.array(kept)})
+    stacked = {name: np.stack([arrays[name] for arrays in measured]) for name in names}
+    cell = np.array([model.cell for model in models])
+    return Finding({"cells": len(rows)}, rows, {**stacked, "cell": cell})
 
 
-def measure(setting: Setting, W: np.ndarray) -> dict[str, np.ndarray]:
+def measure(setting: Setting, W: np.ndarray) -> Arrays:
     """Return one embedding [n, m] measured in its own basis and in random ones, in float64."""
     with jax.enable_x64(True):
-        key = jax.random.fold_in(rng.key(setting.seed), rng.Use.BASIS)
-        own = jnp.asarray(W, jnp.float64)
-        turned = own @ jnp.swapaxes(rotations.haars(key, ROTATIONS, own.shape[1]), 1, 2)
-        crossed = jnp.where(metrics.represented(own), metrics.superposition(own), 0)
+        key = selection.stream(setting, rng.Use.BASIS)
+        double = jnp.asarray(W, jnp.float64)
+        turned = double @ jnp.swapaxes(rotations.haars(key, ROTATIONS, double.shape[1]), 1, 2)
+        crossed = jnp.where(metrics.represented(double), metrics.superposition(double), 0)
         kurtosis = _kurtosis(setting)
-        found = {
-            "W": own,
+        measured = {
+            "W": double,
             "interference": jnp.sum(crossed),
-            "features_per_neuron": metrics.features_per_neuron(own),
-            "alignment": metrics.basis_alignment(own),
-            "kurtosis": kurtosis(own),
+            "features_per_neuron": metrics.features_per_neuron(double),
+            "alignment": metrics.basis_alignment(double),
+            "kurtosis": kurtosis(double),
             "features_per_neuron_null": jax.vmap(_mean_features)(turned),
             "alignment_null": jax.vmap(metrics.basis_alignment)(turned),
             "kurtosis_null": jax.vmap(lambda one: jnp.nanmean(kurtosis(one)))(turned),
         }
-        return {name: np.asarray(values) for name, values in found.items()}
+        return {name: np.asarray(values) for name, values in measured.items()}
 
 
 def _mean_features(W: jax.Array) -> jax.Array:
     return jnp.nanmean(metrics.features_per_neuron(W))
 
 
-def _kurtosis(setting: Setting) -> Any:
+def _kurtosis(setting: Setting) -> Callable[[jax.Array], jax.Array]:
     """The function W [n, m] -> [m] for the data of a setting; NaN for tied features."""
     data = setting.data
     if data.kind != "uniform":
@@ -94,27 +79,61 @@ def _kurtosis(setting: Setting) -> Any:
     return lambda W: linear.hidden_kurtosis(W, variance, cumulant)
 
 
-def row(found: dict[str, np.ndarray]) -> dict[str, Any]:
+def row(measured: Arrays) -> Row:
     """Return the numbers of one measured embedding."""
-    each = found["features_per_neuron"]
+    each = measured["features_per_neuron"]
     served = np.floor(each[np.isfinite(each)] + 0.5).astype(int)
     return {
-        "represented": int(np.sum(np.linalg.norm(found["W"], axis=1) > metrics.REPRESENTED_NORM)),
-        "interference": float(found["interference"]),
+        "represented": int(
+            np.sum(np.linalg.norm(measured["W"], axis=1) > metrics.REPRESENTED_NORM)
+        ),
+        "interference": float(measured["interference"]),
         **{f"serving_{count}": int(np.sum(served == count)) for count in (1, 2, 3)},
         "serving_more": int(np.sum(served > 3)),
         "dead": int(len(each) - len(served)),
-        "features_per_neuron": _mean(each),
-        "features_per_neuron_null": _mean(found["features_per_neuron_null"]),
-        "alignment": _mean(found["alignment"]),
-        "alignment_null": _mean(found["alignment_null"]),
-        "alignment_above": float(np.mean(found["alignment_null"] <= found["alignment"])),
-        "kurtosis": _mean(found["kurtosis"]),
-        "kurtosis_null": _mean(found["kurtosis_null"]),
+        "features_per_neuron": mean(each),
+        "features_per_neuron_null": mean(measured["features_per_neuron_null"]),
+        "alignment": mean(measured["alignment"]),
+        "alignment_null": mean(measured["alignment_null"]),
+        "alignment_above": float(np.mean(measured["alignment_null"] <= measured["alignment"])),
+        "kurtosis": mean(measured["kurtosis"]),
+        "kurtosis_null": mean(measured["kurtosis_null"]),
     }
 
 
-def _mean(values: np.ndarray) -> float | None:
-    """The mean of the entries that exist, None where there are none."""
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if finite.size else None
+NULL = "the mean of that over random rotations"
+ANALYSIS = Analysis(
+    question="How are features aligned with neurons?",
+    needs=(needs.SELECTED, needs.same(needs.FEATURES, needs.HIDDEN)),
+    runs_on="any",
+    keys=Keys(
+        numbers={"cells": CELLS},
+        rows={
+            "kind": Key("the kind of the model", "word"),
+            "represented": Key("features with ‖W_i‖ > 1/2"),
+            "interference": Key("Σ_{i≠j} (Ŵ_i·W_j)² over represented i; no rotation changes it"),
+            **{
+                f"serving_{count}": Key(f"live neurons whose features_per_neuron rounds to {count}")
+                for count in (1, 2, 3)
+            },
+            "serving_more": Key("live neurons of more than three features"),
+            "dead": Key("neurons without input weights"),
+            "features_per_neuron": Key("effective number of features, mean over live neurons"),
+            "features_per_neuron_null": Key(NULL),
+            "alignment": Key("how closely represented features follow single neurons, their mean"),
+            "alignment_null": Key(NULL),
+            "alignment_above": Key("share of random rotations aligned no better than the model"),
+            "kurtosis": Key("kurtosis of a neuron's activation, mean over live neurons"),
+            "kurtosis_null": Key(NULL),
+        },
+        arrays={
+            "W": Key("embedding, in double precision", shape="[C, n, m]"),
+            "features_per_neuron": Key("effective number of features; NaN if dead", shape="[C, m]"),
+            "kurtosis": Key("kurtosis of each activation; NaN if unknown", shape="[C, m]"),
+            "features_per_neuron_null": Key("its mean in each rotation", shape="[C, rotations]"),
+            "alignment_null": Key("alignment in each rotation", shape="[C, rotations]"),
+            "cell": CELL,
+        },
+    ),
+    compute=basis,
+)

@@ -5,15 +5,14 @@ dimensionality D_i. Source: Scherlis et al. 2022, "Polysemanticity and capacity 
 networks".
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli.analyses.findings import Finding
-from superposition_cli.config.settings import Setting
-from superposition_cli.errors import InvalidInput
+from superposition_cli.analyses import needs, selection
+from superposition_cli.analyses.analysis import CELL, CELLS, Analysis, Key, Keys
+from superposition_cli.analyses.findings import Finding, Row
+from superposition_cli.config import Setting
 from superposition_cli.running.fsio import Arrays
 from superposition_cli.running.results import Results
 from superposition_cli.theory.expansion import feature_losses
@@ -26,28 +25,15 @@ EDGE = 0.05  # a capacity within this of 1 or 0 is full or none
 def capacity(results: Results) -> Finding:
     """Return how the selected model of each cell divides its capacity among its features.
 
-    Rows: sum_capacity and its share of m; how many features have full (C_i > 0.95),
-    fractional and no (C_i < 0.05) capacity; and `rise` of `of_embedding`.
-
-    Arrays: capacity, importance and cost [cells, n], in the order of the features, cost as
-    in `costs`; cell [cells].
-
-    Raises `InvalidInput` where n_features differs between cells or none has a selected
-    model. Cells without one are left out.
+    Cells without one are left out.
     """
-    kept = list(results.selected)
-    if not kept:
-        raise InvalidInput("capacity needs a selected model in at least one cell")
-    settings = [results.plan.setting(cell) for cell in kept]
-    if len({one.model.n_features for one in settings}) > 1:
-        raise InvalidInput("capacity needs the same n_features in every cell")
-    models = [results.model(number) for number in results.selected.values()]
-    C = np.stack([capacities(model["W"]) for model in models])
-    cost = np.stack([costs(*one) for one in zip(models, settings, strict=True)])
-    importance = np.array([one.importance() for one in settings], float)
+    models = selection.selected(results, "capacity")
+    C = np.stack([capacities(model.params["W"]) for model in models])
+    cost = np.stack([costs(model.params, model.setting) for model in models])
+    importance = np.array([model.setting.importance() for model in models], float)
     rows = tuple(
-        {**results.plan.assignment(cell), **of_embedding(*one, setting.model.n_hidden)}
-        for cell, setting, one in zip(kept, settings, zip(C, importance, strict=True), strict=True)
+        {**model.axes, **of_embedding(shares, weights, model.setting.model.n_hidden)}
+        for model, shares, weights in zip(models, C, importance, strict=True)
     )
     shares = [row["sum_share"] for row in rows]
     numbers = {
@@ -57,7 +43,8 @@ def capacity(results: Results) -> Finding:
         "smallest": float(C.min()),
         "largest": float(C.max()),
     }
-    arrays = {"capacity": C, "importance": importance, "cost": cost, "cell": np.array(kept)}
+    cell = np.array([model.cell for model in models])
+    arrays = {"capacity": C, "importance": importance, "cost": cost, "cell": cell}
     return Finding(numbers, rows, arrays)
 
 
@@ -88,7 +75,7 @@ def costs(model: Arrays, setting: Setting) -> np.ndarray:
 _feature_losses = jax.jit(feature_losses)
 
 
-def of_embedding(C: np.ndarray, importance: np.ndarray, n_hidden: int) -> dict[str, Any]:
+def of_embedding(C: np.ndarray, importance: np.ndarray, n_hidden: int) -> Row:
     """Measure one allotment of capacity, C and importance [n].
 
     rise: the most by which a feature has more capacity than one of greater importance,
@@ -112,3 +99,34 @@ def rise(C: np.ndarray, importance: np.ndarray) -> float | None:
     if not less.any():
         return None
     return float(max(0.0, (C[:, None] - C[None, :])[less].max()))
+
+
+ANALYSIS = Analysis(
+    question="How is the capacity of the hidden space allotted to features by their importance?",
+    needs=(needs.SELECTED, needs.same(needs.FEATURES)),
+    runs_on="any",
+    keys=Keys(
+        numbers={
+            "cells": CELLS,
+            "sum_share_least": Key("least sum_share of a cell"),
+            "sum_share_most": Key("largest sum_share of a cell"),
+            "smallest": Key("least capacity of any feature"),
+            "largest": Key("largest capacity of any feature"),
+        },
+        rows={
+            "sum_capacity": Key("Σ C_i"),
+            "sum_share": Key("Σ C_i / m"),
+            "full": Key(f"features with C_i > {1 - EDGE:g}"),
+            "fractional": Key("features between full and none"),
+            "none": Key(f"features with C_i < {EDGE:g}"),
+            "rise": Key("max (C_j - C_i) over I_j < I_i, or 0; null with equal importances"),
+        },
+        arrays={
+            "capacity": Key("C_i, in the order of the features", shape="[C, n]"),
+            "importance": Key("I_i", shape="[C, n]"),
+            "cost": Key("E (x_i - y_i)² / σ_i²; NaN where it is not known", shape="[C, n]"),
+            "cell": CELL,
+        },
+    ),
+    compute=capacity,
+)

@@ -1,9 +1,14 @@
-"""What does each cell hold? The rows of cells.csv, for claims about them."""
+"""What does each cell hold?
+
+The rows of cells.csv, for claims about them.
+"""
 
 import numpy as np
 
+from superposition_cli.analyses.analysis import Analysis, Key, Keys
 from superposition_cli.analyses.findings import Finding
 from superposition_cli.running.results import Results
+from superposition_cli.toy.metrics import METRICS
 
 
 def cells(results: Results) -> Finding:
@@ -14,3 +19,37 @@ def cells(results: Results) -> Finding:
     diverged = int(np.sum(columns["diverged"]))
     numbers = {"cells": count, "models": results.plan.n_models, "diverged": diverged}
     return Finding(numbers, rows)
+
+
+MEAN = "of the selected models, their mean"
+ANALYSIS = Analysis(
+    question="What does each cell hold?",
+    needs=(),
+    runs_on="any",
+    keys=Keys(
+        numbers={
+            "cells": Key("cells of the run"),
+            "models": Key("models of the run"),
+            "diverged": Key("models that diverged"),
+        },
+        rows={
+            "cell": Key("number of the cell"),
+            "seed": Key("seed of its models"),
+            "feature_probability": Key("p of all features, or a list of the n"),
+            "sparsity": Key("1 - p of all features, or a list of the n"),
+            "select": Key("the rule that selects models", "word"),
+            "selected_model": Key("number of the selected model; NaN without one"),
+            "models": Key("models of the cell"),
+            "diverged": Key("those that diverged"),
+            "not_converged": Key("those whose loss still falls"),
+            "loss": Key(f"loss {MEAN}", "loss"),
+            "loss_error": Key(
+                "standard error of the loss as measured; 0 where it is exact", "loss"
+            ),
+            "null_loss": Key("loss of answering the mean", "loss"),
+            "loss_normalised": Key("loss by null_loss"),
+            **{name: Key(one.about) for name, one in METRICS.items() if not one.axes},
+        },
+    ),
+    compute=cells,
+)

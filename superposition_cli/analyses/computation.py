@@ -7,19 +7,20 @@ Source: Elhage et al. 2022, "Computation in superposition".
 
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from superposition_cli.analyses import needs, selection
+from superposition_cli.analyses.analysis import CELL, CELLS, Analysis, Key, Keys
 from superposition_cli.analyses.findings import Finding, Row
-from superposition_cli.config.settings import Setting
-from superposition_cli.errors import InvalidInput
+from superposition_cli.config import Setting
 from superposition_cli.running import grid
 from superposition_cli.running.fsio import Arrays
 from superposition_cli.running.results import Results
-from superposition_cli.toy import data, evaluate, metrics, rng, train
+from superposition_cli.toy import data, evaluate, metrics, rng
 
 COMPUTED_COST = 0.5  # a feature that costs less, in units of its variance, is computed
 SERVING_GAIN = 0.5  # a neuron serves a feature where its path carries more than this
@@ -44,54 +45,34 @@ class Motif(NamedTuple):
 def computation(results: Results) -> Finding:
     """Return what the neurons of each cell's selected model compute; rows as in `measured`.
 
-    Costs are `costs`. polysemantic_fall: the most by which the share of polysemantic neurons
-    falls from one cell to a sparser one, at least 0; null where a density occurs twice.
-    Arrays: cell and p [C], W and U [C, n, m] in canonical form (see `canonical`), b, cost and
-    importance [C, n], features_per_neuron [C, m].
-
-    Raises `InvalidInput` for other models than abs, other targets, magnitudes of one sign,
-    several sizes, or without a selected model. Cells without one are left out.
+    Costs are `costs`, matrices in canonical form (see `canonical`). Cells without a selected
+    model are left out.
     """
-    check(results)
-    kept = list(results.selected)
-    settings = [results.plan.setting(cell) for cell in kept]
-    models = [results.model(number) for number in results.selected.values()]
-    cost = np.stack([costs(*one) for one in zip(settings, models, strict=True)])
-    forms = [canonical(model["W"], model["U"]) for model in models]
+    models = selection.selected(results, "computation")
+    params = [model.params for model in models]
+    settings = [model.setting for model in models]
+    cost = np.stack([costs(*both) for both in zip(settings, params, strict=True)])
+    forms = [canonical(given["W"], given["U"]) for given in params]
     rows = tuple(
         {
-            **results.plan.assignment(cell),
-            "loss_normalised": float(results.cells["loss_normalised"][cell]),
-            **measured(*form, own),
+            **model.axes,
+            "loss_normalised": model.of_cell("loss_normalised"),
+            **measured(*form, of_feature),
         }
-        for cell, form, own in zip(kept, forms, cost, strict=True)
+        for model, form, of_feature in zip(models, forms, cost, strict=True)
     )
     p = np.array([np.mean(setting.marginal()) for setting in settings])
     arrays = {
-        "cell": np.array(kept),
+        "cell": np.array([model.cell for model in models]),
         "p": p,
         "W": np.stack([W for W, _ in forms]),
         "U": np.stack([U for _, U in forms]),
-        "b": np.stack([model["b"] for model in models]).astype(np.float64),
+        "b": np.stack([given["b"] for given in params]).astype(np.float64),
         "cost": cost,
         "importance": np.array([setting.importance() for setting in settings], float),
         "features_per_neuron": np.stack([_features_per_neuron(*form) for form in forms]),
     }
     return Finding(overall(p, rows), rows, arrays)
-
-
-def check(results: Results) -> None:
-    """Raise `InvalidInput` where a run computes no absolute values."""
-    plan = results.plan
-    settings = [plan.setting(cell) for cell in range(plan.experiment.n_cells)]
-    if {(one.model.kind, one.data.target) for one in settings} != {("abs", "abs")}:
-        raise InvalidInput("computation is for models of kind abs with the target abs")
-    if not all(one.data.low < 0 < one.data.high for one in settings):
-        raise InvalidInput("computation needs magnitudes of both signs: data.low < 0 < data.high")
-    if len({(one.model.n_features, one.model.n_hidden) for one in settings}) > 1:
-        raise InvalidInput("computation needs the same n_features and n_hidden in every cell")
-    if not results.selected:
-        raise InvalidInput("computation needs a selected model in at least one cell")
 
 
 def canonical(W: np.ndarray, U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -113,8 +94,7 @@ def costs(setting: Setting, model: Arrays) -> np.ndarray:
     """
     spec = replace(grid.spec_of(setting), batch_size=BATCH, objective="sampled")
     with jax.enable_x64(spec.dtype == "float64"):
-        keys, _ = train.model_keys(*grid.roots_of_one(setting))
-        key = jax.random.fold_in(keys[0], rng.Use.ANALYSIS)
+        key = jax.random.fold_in(selection.model_keys(setting)[0], rng.Use.ANALYSIS)
         knobs = grid.knobs_of_one(setting, spec.dtype)
         params = {name: jnp.asarray(leaf) for name, leaf in model.items()}
         error = np.asarray(_feature_errors(spec, knobs, key, params), np.float64)
@@ -125,13 +105,12 @@ def costs(setting: Setting, model: Arrays) -> np.ndarray:
 _feature_errors = partial(jax.jit, static_argnums=0)(evaluate.feature_errors)
 
 
-def measured(W: np.ndarray, U: np.ndarray, cost: np.ndarray) -> dict[str, Any]:
+def measured(W: np.ndarray, U: np.ndarray, cost: np.ndarray) -> Row:
     """Return what the row of a model says; W, U [n, m] in canonical form, cost [n].
 
     A neuron serves a feature on the side + or - of its values where U_ik > 0 and
-    ±W_ik U_ik > 1/2. two_sided counts features that are served on both sides, one_of_each
-    those with exactly one neuron on each; plus and minus count neurons. polysemantic_share is of
-    live neurons, those whose canonical output weights have a norm of at least 0.01.
+    ±W_ik U_ik > 1/2. A neuron is live if its canonical output weights have a norm of at least
+    0.01.
     """
     plus, minus = serves(W, U)
     both = (plus.sum(1), minus.sum(1))
@@ -169,7 +148,7 @@ def asymmetric(W: np.ndarray, U: np.ndarray) -> list[Motif]:
     """
     plus, minus = serves(W, U)
     gain, served = np.abs(W * U), plus | minus
-    found = []
+    motifs = []
     for k in np.flatnonzero(served.sum(0) == 2):
         weak, strong = sorted(np.flatnonzero(served[:, k]), key=lambda i: abs(W[i, k]))
         ratio = abs(W[strong, k] / W[weak, k])
@@ -178,8 +157,8 @@ def asymmetric(W: np.ndarray, U: np.ndarray) -> list[Motif]:
         driven = np.maximum(np.sign(W[strong, k]) * W[strong], 0) * U[weak]
         inhibitor = int(driven.argmin())
         if driven[inhibitor] < -SERVING_GAIN:
-            found.append(Motif(int(k), int(strong), int(weak), inhibitor))
-    return found
+            motifs.append(Motif(int(k), int(strong), int(weak), inhibitor))
+    return motifs
 
 
 def overall(p: np.ndarray, rows: tuple[Row, ...]) -> dict[str, float | int | None]:
@@ -204,3 +183,57 @@ def _features_per_neuron(W: np.ndarray, U: np.ndarray) -> np.ndarray:
         PR = np.asarray(metrics.features_per_neuron(jnp.asarray(W)))
         live = np.asarray(metrics.live_neurons(jnp.asarray(U)))
     return np.where(live, PR, np.nan)
+
+
+ANALYSIS = Analysis(
+    question="What does each hidden neuron of an abs model compute, and for how many features?",
+    needs=(
+        needs.SELECTED,
+        needs.among(needs.KIND, "abs"),
+        needs.among("data.target", "abs"),
+        needs.BOTH_SIGNS,
+        needs.same(needs.FEATURES, needs.HIDDEN),
+        needs.MOMENTS,
+    ),
+    runs_on="any",
+    keys=Keys(
+        numbers={
+            "cells": CELLS,
+            "best_loss": Key("least loss_normalised of a cell"),
+            "worst_loss": Key("largest loss_normalised of a cell"),
+            "most_computed": Key("most features computed in a cell"),
+            "asymmetric": Key("neurons in asymmetric superposition, of all cells"),
+            "polysemantic_fall": Key(
+                "most by which polysemantic_share falls from one cell to a sparser one, or 0; "
+                "null where a density occurs twice"
+            ),
+        },
+        rows={
+            "loss_normalised": Key("loss by the null loss"),
+            "computed": Key(f"features that cost less than {COMPUTED_COST:g} of their variance"),
+            "two_sided": Key("features served on both sides"),
+            "one_of_each": Key("features with exactly one neuron on each side"),
+            "pairs": Key("pairs of a neuron on + and one on - that serve the same feature"),
+            "plus": Key("neurons that serve a feature on the + side"),
+            "minus": Key("neurons that serve a feature on the - side"),
+            "live": Key("neurons with output weights"),
+            "monosemantic": Key(
+                f"live neurons with fewer than {metrics.MONOSEMANTIC_FEATURES:g} features"
+            ),
+            "polysemantic_share": Key("share of live neurons that are not monosemantic"),
+            "median_features": Key("median of features_per_neuron over live neurons"),
+            "asymmetric": Key("neurons in asymmetric superposition"),
+        },
+        arrays={
+            "cell": CELL,
+            "p": Key("mean probability that a feature is active", shape="[C]"),
+            "W": Key("input weights in canonical form", shape="[C, n, m]"),
+            "U": Key("output weights in canonical form", shape="[C, n, m]"),
+            "b": Key("biases", shape="[C, n]"),
+            "cost": Key("E (|x_i| - y_i)² / var |x_i|", shape="[C, n]"),
+            "importance": Key("I_i", shape="[C, n]"),
+            "features_per_neuron": Key("effective number of features; NaN if dead", shape="[C, m]"),
+        },
+    ),
+    compute=computation,
+)

@@ -8,19 +8,21 @@ here; an active-set solver happens to return sparse ones.)
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli.analyses.findings import Finding
-from superposition_cli.config.settings import Setting
-from superposition_cli.errors import InvalidInput
+from superposition_cli.analyses import needs, selection
+from superposition_cli.analyses.analysis import CELLS, Analysis, Key, Keys
+from superposition_cli.analyses.findings import Finding, Row
+from superposition_cli.config import Setting
 from superposition_cli.measures import decoders
 from superposition_cli.running import grid
+from superposition_cli.running.fsio import Arrays
 from superposition_cli.running.results import Results
 from superposition_cli.toy import data, models, rng, train
+from superposition_cli.toy.spec import Knobs, Params, Spec
 
 SAMPLES = 2048
 ITERATIONS = 800
@@ -35,51 +37,31 @@ EXACT = 1e-3  # relative error up to which an input is recovered
 def decoding(results: Results) -> Finding:
     """Return mean squared errors and exact recoveries of each cell's selected model.
 
-    Rows: mse_model, mse_sparse, mse_lasso and mse_omp, mean over inputs of ‖x - x̂‖², by the
-    model, the non-negative solution of least sum, the non-negative lasso at a price of .01, and
-    orthogonal matching pursuit; sparse_ratio, the second by the first; exact_sparse, the share
-    of non-zero inputs whose relative error is below 1e-3, and exact_random the same with a
-    Gaussian embedding. Arrays: p and these [cells].
-
-    Raises `InvalidInput` for models other than relu_output, and inputs that may be negative.
+    Sparse is the non-negative solution of least sum, the lasso is non-negative too, at a price
+    of .01, and omp is orthogonal matching pursuit. An input is recovered up to a relative error
+    of 1e-3.
     """
-    check(results)
     rows = []
-    for cell, number in results.selected.items():
-        setting = results.plan.setting(cell)
-        found = measured(setting, results.model(number))
-        p = float(np.mean(setting.marginal()))
-        rows.append({**results.plan.assignment(cell), "p": p, **found})
-    names = ("p", *(f"mse_{one}" for one in ("model", *DECODERS)), "exact_sparse", "exact_random")
-    arrays = {name: np.array([row[name] for row in rows], float) for name in names}
+    for model in selection.selected(results, "decoding"):
+        p = float(np.mean(model.setting.marginal()))
+        rows.append({**model.axes, "p": p, **measured(model.setting, model.params)})
+    arrays = {name: np.array([row[name] for row in rows], float) for name in COLUMNS}
     return Finding({"cells": len(rows)}, tuple(rows), arrays)
 
 
-def check(results: Results) -> None:
-    """Raise `InvalidInput` where a run has no such decoders."""
-    if not results.selected:
-        raise InvalidInput("decoding needs a selected model in at least one cell")
-    for cell in results.selected:
-        setting = results.plan.setting(cell)
-        if setting.model.kind != "relu_output":
-            raise InvalidInput(f"decoding is for relu_output, not {setting.model.kind}")
-        if setting.data.low < 0:
-            raise InvalidInput("decoding needs inputs that are not negative: data.low >= 0")
-
-
-def measured(setting: Setting, params: dict[str, np.ndarray]) -> dict[str, Any]:
+def measured(setting: Setting, params: Arrays) -> Row:
     """Return the row of one model, without its axes."""
     spec, knobs = grid.spec_of(setting), grid.knobs_of_one(setting, "float32")
-    key = train.model_keys(*grid.roots_of_one(setting))[1][0]
+    _, key = selection.model_keys(setting)
     single = {name: jnp.asarray(leaf, jnp.float32) for name, leaf in params.items()}
-    found = train.compiled(_errors, (spec,), knobs, key, single)
-    named = {name: float(value) for name, value in found.items()}
-    own = named["mse_model"]
-    return {**named, "sparse_ratio": named["mse_sparse"] / own if own > 0 else None}
+    errors = train.compiled(_errors, (spec,), knobs, key, single)
+    named = {name: float(value) for name, value in errors.items()}
+    by_model = named["mse_model"]
+    return {**named, "sparse_ratio": named["mse_sparse"] / by_model if by_model > 0 else None}
 
 
 @partial(jax.jit, static_argnums=0)
-def _errors(spec: Any, knobs: Any, key: jax.Array, params: Any) -> dict[str, jax.Array]:
+def _errors(spec: Spec, knobs: Knobs, key: jax.Array, params: Params) -> dict[str, jax.Array]:
     of_data, of_random = rng.parts(key, 2)
     x = data.SAMPLERS[spec.data].draw(spec, knobs, of_data, SAMPLES)
     model = models.MODELS[spec.model]
@@ -95,6 +77,35 @@ def _errors(spec: Any, knobs: Any, key: jax.Array, params: Any) -> dict[str, jax
         return jnp.sum(close & there) / jnp.maximum(jnp.sum(there), 1)
 
     answers = {"model": model.apply(params, x), **{name: solved(name, W) for name in DECODERS}}
-    found = {f"mse_{name}": jnp.mean(jnp.sum((y - x) ** 2, axis=0)) for name, y in answers.items()}
-    found["exact_sparse"] = exact(answers["sparse"])
-    return {**found, "exact_random": exact(solved("sparse", Phi))}
+    errors = {f"mse_{name}": jnp.mean(jnp.sum((y - x) ** 2, axis=0)) for name, y in answers.items()}
+    errors["exact_sparse"] = exact(answers["sparse"])
+    return {**errors, "exact_random": exact(solved("sparse", Phi))}
+
+
+MSE = "mean of ‖x - x̂‖² over inputs, decoded"
+COLUMNS = {
+    "p": Key("mean probability that a feature is active"),
+    "mse_model": Key(f"{MSE} by the model", "x²"),
+    "mse_sparse": Key(f"{MSE} by the non-negative solution of least sum", "x²"),
+    "mse_lasso": Key(f"{MSE} by the non-negative lasso", "x²"),
+    "mse_omp": Key(f"{MSE} by orthogonal matching pursuit", "x²"),
+    "exact_sparse": Key("share of non-zero inputs that the solution of least sum recovers"),
+    "exact_random": Key("the same with a Gaussian embedding"),
+}
+ANALYSIS = Analysis(
+    question=(
+        "Does sparse recovery read more out of a hidden vector than the model's own decoder does?"
+    ),
+    needs=(
+        needs.SELECTED,
+        needs.RELU_OUTPUT,
+        needs.at_least(needs.LOW, 0, why="inputs are not negative"),
+    ),
+    runs_on="any",
+    keys=Keys(
+        numbers={"cells": CELLS},
+        rows={**COLUMNS, "sparse_ratio": Key("mse_sparse by mse_model; null where that is 0")},
+        arrays={name: key._replace(shape="[C]") for name, key in COLUMNS.items()},
+    ),
+    compute=decoding,
+)

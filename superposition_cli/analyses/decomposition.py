@@ -5,15 +5,16 @@ The loss of each cell's selected model, split by cause: features that are not re
 neither. Source: Elhage et al. 2022, "Feature benefit and interference".
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli.analyses.findings import Finding, Row
-from superposition_cli.config.settings import Setting
-from superposition_cli.errors import InvalidInput
+from superposition_cli.analyses import needs, selection
+from superposition_cli.analyses.analysis import CELL, CELLS, Analysis, Key, Keys
+from superposition_cli.analyses.findings import Finding, Row, number
+from superposition_cli.config import Setting
 from superposition_cli.running.results import Results
 from superposition_cli.theory import linear
 from superposition_cli.theory.expansion import LossTerms, loss_decomposition
@@ -21,7 +22,6 @@ from superposition_cli.theory.linear import LinearLossTerms
 from superposition_cli.toy import metrics
 
 TERMS = ("benefit_deficit", "interference", "bias", "silence", "pairs", "remainder")
-KINDS = ("linear", "relu_output")
 
 
 class Trajectory(NamedTuple):
@@ -47,53 +47,29 @@ def decomposition(results: Results) -> Finding:
     features, and the last two hold inputs with more. Rows give each as a share of their
     sum, loss_terms (benefit_deficit_share ...). All in float64 from the weights as stored.
 
-    loss_gap: |loss_terms / loss - 1|, with the loss of the run, computed another way or
-    sampled. identity_gap: the same over all steps against `linear.linear_loss`.
-    negative_share: the share of Σ_{i≠j} M_ij² from negative M_ij; null without any.
-
-    Arrays: terms [cells, S, terms] with terms in the order of `TERMS`, NaN where a model has
-    no such term; steps [S], updates made so far; cell [cells], their numbers.
-
-    Raises `InvalidInput` for other models and data than those with such terms, and where
-    shapes or steps differ between cells. Cells without a selected model are left out.
+    The loss of the run, which loss_gap is against, is computed another way or sampled. Terms
+    are in the order of `TERMS`. Cells without a selected model are left out.
     """
-    check(results)
-    kept = results.selected
-    if not kept:
-        raise InvalidInput("decomposition needs a selected model in at least one cell")
     rows: list[Row] = []
     terms = []
-    for cell, number in kept.items():
-        path, setting = trajectory(results, number), results.plan.setting(cell)
-        found = split(path, setting)
-        losses = {name: float(results.cells[name][cell]) for name in ("loss", "loss_error")}
-        rows.append({**results.plan.assignment(cell), **_row(setting, losses, found, path.W[-1])})
-        terms.append(found.terms)
-    steps = np.append(results.history["snapshot_step"], results.plan.setting(0).train.steps)
-    arrays = {"terms": np.stack(terms), "steps": steps, "cell": np.array(list(kept))}
+    models = selection.selected(results, "decomposition")
+    for model in models:
+        path = trajectory(results, model.number)
+        parts = split(path, model.setting)
+        losses = {name: model.of_cell(name) for name in ("loss", "loss_error")}
+        rows.append({**model.axes, **_row(model.setting, losses, parts, path.W[-1])})
+        terms.append(parts.terms)
+    steps = np.append(results.history["snapshot_step"], models[0].setting.train.steps)
+    cell = np.array([model.cell for model in models])
+    arrays = {"terms": np.stack(terms), "steps": steps, "cell": cell}
     return Finding(overall(rows), tuple(rows), arrays)
 
 
-def check(results: Results) -> None:
-    """Raise `InvalidInput` where the loss of a cell has no such terms."""
-    settings = [results.plan.setting(cell) for cell in range(results.plan.experiment.n_cells)]
-    for setting in settings:
-        model, data = setting.model, setting.data
-        if model.kind not in KINDS:
-            raise InvalidInput(f"decomposition is for linear and relu_output, not {model.kind}")
-        if (data.kind, data.target) != ("uniform", "identity"):
-            raise InvalidInput("decomposition is for independent features and the target identity")
-        if model.kind == "relu_output" and (data.low, data.high) != (0, 1):
-            raise InvalidInput("decomposition of a relu_output model needs features in U[0, 1]")
-    if len({(one.model.n_features, one.model.n_hidden, one.train.steps) for one in settings}) > 1:
-        raise InvalidInput("decomposition needs the same n_features, n_hidden and steps everywhere")
-
-
-def trajectory(results: Results, number: int) -> Trajectory:
+def trajectory(results: Results, model: int) -> Trajectory:
     """Return the snapshots of a model by its number, followed by its trained parameters."""
-    last = results.model(number)
+    last = results.model(model)
     pieces = {
-        name: np.concatenate([results.history[f"snapshot_{name}"][number], last[name][None]])
+        name: np.concatenate([results.history[f"snapshot_{name}"][model], last[name][None]])
         for name in ("W", "b")
     }
     return Trajectory(**{name: piece.astype(np.float64) for name, piece in pieces.items()})
@@ -124,17 +100,17 @@ def _relu_terms(W: jax.Array, b: jax.Array, importance: jax.Array, p: jax.Array)
     return jax.lax.map(lambda one: loss_decomposition(one[0], one[1], importance, p), (W, b))
 
 
-def _columns(found: LossTerms | LinearLossTerms) -> np.ndarray:
+def _columns(parts: LossTerms | LinearLossTerms) -> np.ndarray:
     """Put terms of [S] into the columns of `TERMS`: [S, terms]."""
-    given = found._asdict()
-    missing = np.full(found.interference.shape, np.nan)
+    given = parts._asdict()
+    missing = np.full(parts.interference.shape, np.nan)
     return np.stack([np.asarray(given.get(name, missing)) for name in TERMS], axis=1)
 
 
-def _row(setting: Setting, losses: dict[str, float], found: Split, W: np.ndarray) -> Row:
-    total = float(np.nansum(found.terms[-1]))
+def _row(setting: Setting, losses: dict[str, float], parts: Split, W: np.ndarray) -> Row:
+    total = float(np.nansum(parts.terms[-1]))
     norms = np.linalg.norm(W, axis=1)
-    last = zip(TERMS, found.terms[-1], strict=True)
+    last = zip(TERMS, parts.terms[-1], strict=True)
     return {
         "kind": setting.model.kind,
         "expected_active": float(sum(setting.feature_probability())),
@@ -142,8 +118,8 @@ def _row(setting: Setting, losses: dict[str, float], found: Split, W: np.ndarray
         **losses,
         "loss_terms": total,
         "loss_gap": abs(total / losses["loss"] - 1),
-        "identity_gap": found.identity_gap,
-        **{f"{name}_share": _number(one / total) for name, one in last},
+        "identity_gap": parts.identity_gap,
+        **{f"{name}_share": number(term / total) for name, term in last},
         "negative_share": negative_share(W),
     }
 
@@ -160,21 +136,69 @@ def negative_share(W: np.ndarray) -> float | None:
     return float(np.sum(np.minimum(M, 0) ** 2) / total) if total > 0 else None
 
 
-def overall(rows: list[Row]) -> dict[str, Any]:
+def overall(rows: list[Row]) -> dict[str, float | int | None]:
     """Return what holds for all cells together, null where there is no cell of its kind."""
-    linear = [row for row in rows if row["kind"] == "linear"]
-    relu = [row for row in rows if row["kind"] == "relu_output"]
+
+    def most(key: str, kind: str) -> float | None:
+        return max((row[key] for row in rows if row["kind"] == kind), default=None)
+
     return {
         "cells": len(rows),
-        "identity_gap": max((row["identity_gap"] for row in linear), default=None),
-        "loss_gap_linear": max((row["loss_gap"] for row in linear), default=None),
-        "loss_gap_relu": max((row["loss_gap"] for row in relu), default=None),
-        "interference_share_linear": max(
-            (row["interference_share"] for row in linear), default=None
-        ),
+        "identity_gap": most("identity_gap", "linear"),
+        "loss_gap_linear": most("loss_gap", "linear"),
+        "loss_gap_relu": most("loss_gap", "relu_output"),
+        "interference_share_linear": most("interference_share", "linear"),
     }
 
 
-def _number(value: Any) -> float | None:
-    """A number that JSON can hold; None where there is none."""
-    return float(value) if np.isfinite(value) else None
+IDENTITY_GAP = "the terms' sum off a linear model's loss, largest share over steps"
+SHARES = {
+    "benefit_deficit": "features that are not reproduced",
+    "interference": "features that disturb others",
+    "bias": "outputs whose mean is off",
+    "silence": "inputs without an active feature",
+    "pairs": "inputs with two active features",
+    "remainder": "inputs with more active features",
+}
+ANALYSIS = Analysis(
+    question="Where does the loss come from, from the first step to the last?",
+    needs=(
+        needs.SELECTED,
+        needs.among(needs.KIND, "linear", "relu_output"),
+        needs.INDEPENDENT,
+        needs.IDENTITY,
+        needs.when(needs.KIND, "relu_output", needs.UNIT_INTERVAL),
+        needs.same(needs.FEATURES, needs.HIDDEN, needs.STEPS),
+    ),
+    runs_on="any",
+    keys=Keys(
+        numbers={
+            "cells": CELLS,
+            "identity_gap": Key(f"{IDENTITY_GAP}, of any cell"),
+            "loss_gap_linear": Key("largest loss_gap of a linear model"),
+            "loss_gap_relu": Key("largest loss_gap of a relu_output model"),
+            "interference_share_linear": Key("largest interference_share of a linear model"),
+        },
+        rows={
+            "kind": Key("the kind of the model", "word"),
+            "expected_active": Key("expected number of active features"),
+            "represented": Key("features with ‖W_i‖ > 1/2"),
+            "loss": Key("loss of the run", "loss"),
+            "loss_error": Key("its standard error, 0 where it is exact", "loss"),
+            "loss_terms": Key("sum of the terms", "loss"),
+            "loss_gap": Key("|loss_terms / loss - 1|"),
+            "identity_gap": Key(f"{IDENTITY_GAP}; null for other models"),
+            **{
+                f"{name}_share": Key(f"share of loss_terms from {cause}")
+                for name, cause in SHARES.items()
+            },
+            "negative_share": Key("share of Σ_{i≠j} M_ij² from negative M_ij, M = W Wᵀ"),
+        },
+        arrays={
+            "terms": Key(f"{', '.join(TERMS)}; NaN for none", "loss", "[C, S, terms]"),
+            "steps": Key("updates made so far", "steps", "[S]"),
+            "cell": CELL,
+        },
+    ),
+    compute=decomposition,
+)

@@ -7,12 +7,14 @@ vectors of represented features and with random directions.
 
 from dataclasses import fields, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from superposition_cli.analyses import needs, selection
+from superposition_cli.analyses.analysis import Analysis, Key, Keys
 from superposition_cli.analyses.findings import Finding, Row
 from superposition_cli.config import Setting
 from superposition_cli.errors import InvalidInput
@@ -39,7 +41,6 @@ TRAINING = {
     "epsilon": 1e-8,
 }
 RANDOM = 64  # dictionaries whose mean is the baseline
-HIDDEN = ("linear", "relu_output")  # models whose hidden vector is Wᵀx
 MEASURES = ("mmcs", "reverse_mmcs", "matched", "fvu", "l0", "dead_latents")
 
 
@@ -56,34 +57,26 @@ def dictionary(results: Results) -> Finding:
 
     A row is a cell, a width and a price; its values are of the restart of least loss, which
     needs no knowledge of the features; mmcs_best and matched_best are the most of any restart.
-    The numbers of the run are the best over rows; margin is the most by which the mmcs_best of
-    a row exceeds random_mmcs. Cells without a selected model or a represented feature are left
-    out.
-
-    Arrays: l1 [P], latents [S]; and for C cells mmcs, fvu, l0 [C, S, P, restarts] and
-    random_mmcs [C, S].
-
-    Raises `InvalidInput` unless hidden vectors are Wᵀx and all cells have one n.
+    Cells without a selected model or a represented feature are left out.
     """
-    check(results)
     rows: list[Row] = []
     curves: list[np.ndarray] = []
     baselines: list[list[float]] = []
-    widths = [times * results.plan.setting(0).model.n_features for times in WIDTHS]
-    for cell, number in results.selected.items():
-        W = np.asarray(results.model(number)["W"])
+    models = selection.selected(results, "dictionary")
+    widths = [times * models[0].setting.model.n_features for times in WIDTHS]
+    for model in models:
+        W = np.asarray(model.params["W"])
         features = W[np.asarray(metrics.represented(jnp.asarray(W)))].astype(float)
         if not len(features):
             continue
         random = [sae.random_mmcs(features, latents, RANDOM) for latents in widths]
         baselines.append(random)
         for latents, baseline in zip(widths, random, strict=True):
-            trained = fit(results.plan.setting(cell), W, latents)
+            trained = fit(model.setting, W, latents)
             table = measures(trained, features)
             curves.append(np.array([[one[k] for one in table] for k in ("mmcs", "fvu", "l0")]))
-            setting = results.plan.setting(cell)
-            named = {**results.plan.assignment(cell), "latents": latents}
-            named["expected_l0"] = float(np.sum(setting.marginal()))
+            named = {**model.axes, "latents": latents}
+            named["expected_l0"] = float(np.sum(model.setting.marginal()))
             rows += [
                 {**named, "l1": l1, **chosen(table, trained.loss, i), "random_mmcs": baseline}
                 for i, l1 in enumerate(L1)
@@ -95,16 +88,6 @@ def dictionary(results: Results) -> Finding:
     arrays = {"l1": np.array(L1), "latents": np.array(widths), "mmcs": mmcs, "fvu": fvu, "l0": l0}
     arrays["random_mmcs"] = np.array(baselines)
     return Finding(overall(rows), tuple(rows), arrays)
-
-
-def check(results: Results) -> None:
-    """Raise `InvalidInput` where hidden vectors are not Wᵀx, or n differs between cells."""
-    settings = [results.plan.setting(cell) for cell in range(results.plan.experiment.n_cells)]
-    kinds = {one.model.kind for one in settings}
-    if not kinds <= set(HIDDEN):
-        raise InvalidInput(f"dictionary is for {' and '.join(HIDDEN)}, not {', '.join(kinds)}")
-    if len({one.model.n_features for one in settings}) > 1:
-        raise InvalidInput("dictionary needs one n_features for all cells")
 
 
 def fit(setting: Setting, W: np.ndarray, latents: int) -> Trained:
@@ -140,35 +123,34 @@ def program(setting: Setting, W: np.ndarray, latents: int) -> tuple[SaeSpec, Sae
     settled |= {"optimizer": "adam", "schedule": "constant", "loss_reduction": "sum_features"}
     settled |= {"steps": STEPS, "batch_size": BATCH, "eval_samples": JUDGED, "dtype": "float32"}
     count = len(L1) * RESTARTS
-    own = grid.knobs_of_one(setting, "float32")._replace(
+    knobs = grid.knobs_of_one(setting, "float32")._replace(
         **{name: jnp.float32(value) for name, value in TRAINING.items()}
     )
-    toys = Knobs(*(jnp.repeat(jnp.asarray(one)[None], count, axis=0) for one in own))
+    toys = Knobs(*(jnp.repeat(jnp.asarray(leaf)[None], count, axis=0) for leaf in knobs))
     prices = jnp.repeat(jnp.array(L1, jnp.float32), RESTARTS)
     weights = jnp.repeat(jnp.asarray(W, jnp.float32)[None], count, axis=0)
-    root = train.model_keys(*grid.roots_of_one(setting))[0][0]
-    root = jax.random.fold_in(root, rng.Use.ANALYSIS)
+    root = jax.random.fold_in(selection.model_keys(setting)[0], rng.Use.ANALYSIS)
     restarts = jnp.arange(count, dtype=jnp.uint32) % RESTARTS
     keys = jax.vmap(partial(jax.random.fold_in, root))(restarts)
     return SaeSpec(**settled, latents=latents), SaeKnobs(toys, weights, prices), keys
 
 
-def measures(trained: Trained, features: np.ndarray) -> list[dict[str, Any]]:
+def measures(trained: Trained, features: np.ndarray) -> list[Row]:
     """Return how each of K autoencoders does; dead_latents is a share of the latents."""
-    found = []
+    table: list[Row] = []
     for k, directions in enumerate(trained.dictionaries):
         fires = trained.measured.fires[k]
-        own = {"fvu": float(trained.measured.fvu[k]), "l0": float(trained.measured.l0[k])}
-        own["dead_latents"] = float(np.mean(~fires))
-        found.append({**sae.recovery(features, directions[fires]), **own})
-    return found
+        live = {"fvu": float(trained.measured.fvu[k]), "l0": float(trained.measured.l0[k])}
+        live["dead_latents"] = float(np.mean(~fires))
+        table.append({**sae.recovery(features, directions[fires]), **live})
+    return table
 
 
-def chosen(table: list[dict[str, Any]], loss: np.ndarray, price: int) -> dict[str, Any]:
+def chosen(table: list[Row], loss: np.ndarray, price: int) -> Row:
     """Return the values of one price: of the restart of least loss, and the most of any."""
-    own = slice(price * RESTARTS, (price + 1) * RESTARTS)
-    some = table[own]
-    least = some[int(np.argmin(loss[own]))]
+    restarts = slice(price * RESTARTS, (price + 1) * RESTARTS)
+    some = table[restarts]
+    least = some[int(np.argmin(loss[restarts]))]
     most = {f"{name}_best": max(one[name] for one in some) for name in ("mmcs", "matched")}
     return {**{name: least[name] for name in MEASURES}, **most}
 
@@ -196,3 +178,47 @@ def _resample(spec: SaeSpec, knobs: SaeKnobs, keys: jax.Array, params: Params) -
 @partial(jax.jit, static_argnums=0)
 def _measure(spec: SaeSpec, knobs: SaeKnobs, keys: jax.Array, params: Params) -> Measured:
     return jax.vmap(partial(sae.measure, spec))(knobs, keys, params)
+
+
+SHAPE = "[C, latents, l1, restarts]"
+ANALYSIS = Analysis(
+    question="Does a sparse autoencoder find the features in a model's hidden vectors?",
+    needs=(needs.SELECTED, needs.LINEAR_HIDDEN, needs.same(needs.FEATURES)),
+    runs_on="any",
+    keys=Keys(
+        numbers={
+            "rows": Key("rows of the finding"),
+            "mmcs": Key("largest mmcs of a row"),
+            "mmcs_best": Key("largest mmcs of any restart"),
+            "matched": Key("largest matched of a row"),
+            "matched_best": Key("largest matched of any restart"),
+            "margin": Key("most by which mmcs_best exceeds random_mmcs in a row"),
+            "l0_by_expected_least": Key("least l0 by expected_l0 of a row"),
+        },
+        rows={
+            "latents": Key("latents of the autoencoder"),
+            "expected_l0": Key("expected number of active features"),
+            "l1": Key("price of sparsity"),
+            "mmcs": Key("largest cosine of a feature with a live latent, mean over features"),
+            "reverse_mmcs": Key(
+                "largest cosine of a live latent with a feature, mean over latents"
+            ),
+            "matched": Key("share of features that a latent of their own points along"),
+            "fvu": Key("fraction of variance unexplained"),
+            "l0": Key("mean number of active latents"),
+            "dead_latents": Key("share of latents that never fire"),
+            "mmcs_best": Key("largest mmcs of any restart"),
+            "matched_best": Key("largest matched of any restart"),
+            "random_mmcs": Key("mmcs of random directions, their mean"),
+        },
+        arrays={
+            "l1": Key("prices of sparsity", shape="[l1]"),
+            "latents": Key("latents of the autoencoders", shape="[latents]"),
+            "mmcs": Key("mmcs of every restart", shape=SHAPE),
+            "fvu": Key("fvu of every restart", shape=SHAPE),
+            "l0": Key("l0 of every restart", shape=SHAPE),
+            "random_mmcs": Key("mmcs of random directions", shape="[C, latents]"),
+        },
+    ),
+    compute=dictionary,
+)

@@ -3,14 +3,15 @@
 Exact laws of random directions beside what the models of a run show; see `packing`.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli.analyses.findings import Finding
-from superposition_cli.errors import InvalidInput
+from superposition_cli.analyses import needs, selection
+from superposition_cli.analyses.analysis import Analysis, Key, Keys
+from superposition_cli.analyses.findings import Finding, Row
 from superposition_cli.running.results import Results
 from superposition_cli.theory import linear, packing
 
@@ -37,28 +38,19 @@ class Sample(NamedTuple):
 def directions(results: Results) -> Finding:
     """Return how close to orthogonal the vectors of each cell are, over all its models.
 
-    Rows: coherence_best and coherence_median over models, welch_bound, coherence_random by
-    theory; mean_square of the cosines times m as mean_square_m, 1 for random vectors; and
-    for each ε: tail, the share of pairs with |cos| > ε, tail_exact, tail_ratio, n50 (exact)
-    and enough_dimensions. Numbers: growth, the slope of ln N50 in m over untrained cells with
-    N50 from observed tails, growth_r2 of that line, growth_limit; null with fewer than three
-    sizes m at which 100 pairs were beyond ε.
-
-    Arrays: histogram [cells, bins] of |cos| with edges [bins + 1], tail_exact [cells, bins]
-    at the lower edges, count, dimensions and welch_bound [cells], coherence [cells, R].
-    Raises `InvalidInput` for runs of another objective.
+    Growth is that of N50 from observed tails over untrained cells: null with fewer than three
+    sizes m at which 100 pairs were beyond ε. All models of a cell count.
     """
-    experiment = results.plan.experiment
-    trainings = [results.plan.setting(cell).train for cell in range(experiment.n_cells)]
-    if any(one.objective != "packing" for one in trainings):
-        raise InvalidInput("directions is for runs of objective packing, where only W counts")
-    samples = [sample(*_cosines(results, cell)) for cell in range(experiment.n_cells)]
+    settings = selection.settings(results)
+    samples = [sample(*_cosines(results, cell)) for cell in range(len(settings))]
     with jax.enable_x64(True):
         rows = tuple(
             {**results.plan.assignment(cell), **of_sample(one)} for cell, one in enumerate(samples)
         )
         numbers: dict[str, float | None] = {"cells": len(rows)}
-        untrained = [one for one, how in zip(samples, trainings, strict=True) if not how.steps]
+        untrained = [
+            one for one, setting in zip(samples, settings, strict=True) if not setting.train.steps
+        ]
         for epsilon in EPSILONS:
             numbers |= growth(untrained, epsilon)
         arrays = _arrays(samples)
@@ -83,28 +75,29 @@ def sample(cosines: np.ndarray, dimensions: int) -> Sample:
     return Sample(count, dimensions, size.max(1), float((size**2).mean()), histogram)
 
 
-def of_sample(one: Sample) -> dict[str, Any]:
+def of_sample(of_cell: Sample) -> Row:
     """Return the row of a cell, without its axes."""
-    row = {
-        "vectors": one.vectors,
-        "dimensions": one.dimensions,
-        "coherence_best": float(one.coherence.min()),
-        "coherence_median": float(np.median(one.coherence)),
-        "coherence_random": float(packing.median_coherence(one.vectors, one.dimensions)),
-        "welch_bound": float(linear.welch_bound(float(one.vectors), float(one.dimensions))),
-        "mean_square_m": one.mean_square * one.dimensions,
+    vectors, dimensions = of_cell.vectors, of_cell.dimensions
+    row: dict[str, float | int] = {
+        "vectors": vectors,
+        "dimensions": dimensions,
+        "coherence_best": float(of_cell.coherence.min()),
+        "coherence_median": float(np.median(of_cell.coherence)),
+        "coherence_random": float(packing.median_coherence(vectors, dimensions)),
+        "welch_bound": float(linear.welch_bound(float(vectors), float(dimensions))),
+        "mean_square_m": of_cell.mean_square * dimensions,
     }
     for epsilon in EPSILONS:
-        seen, exact = one.beyond(epsilon), float(packing.tail(one.dimensions, epsilon))
-        share = seen / int(one.histogram.sum())
-        found = {
+        exact = float(packing.tail(dimensions, epsilon))
+        share = of_cell.beyond(epsilon) / int(of_cell.histogram.sum())
+        values = {
             "tail": share,
             "tail_exact": exact,
             "tail_ratio": share / exact,
-            "n50": float(packing.median_count(one.dimensions, epsilon)),
-            "enough_dimensions": float(packing.enough_dimensions(one.vectors, epsilon)),
+            "n50": float(packing.median_count(dimensions, epsilon)),
+            "enough_dimensions": float(packing.enough_dimensions(vectors, epsilon)),
         }
-        row |= {named(name, epsilon): value for name, value in found.items()}
+        row |= {named(name, epsilon): value for name, value in values.items()}
     return row
 
 
@@ -121,8 +114,8 @@ def growth(samples: list[Sample], epsilon: float) -> dict[str, float | None]:
         slope = float(np.polyfit(m, logarithm, 1)[0])
         r2 = float(np.corrcoef(m, logarithm)[0, 1] ** 2)
     limit = float(packing.growth(epsilon))
-    found = {"growth": slope, "growth_r2": r2, "growth_limit": limit}
-    return {named(name, epsilon): value for name, value in found.items()}
+    line = {"growth": slope, "growth_r2": r2, "growth_limit": limit}
+    return {named(name, epsilon): value for name, value in line.items()}
 
 
 def named(name: str, epsilon: float) -> str:
@@ -143,3 +136,61 @@ def _arrays(samples: list[Sample]) -> dict[str, np.ndarray]:
         "coherence": np.stack([one.coherence for one in samples]),
         "welch_bound": np.asarray(linear.welch_bound(count.astype(float), m)),
     }
+
+
+def _keys(meanings: dict[str, str]) -> dict[str, Key]:
+    """The keys of numbers that there are for every epsilon."""
+    return {
+        named(name, epsilon): Key(meaning.replace("ε", f"{epsilon:g}"))
+        for epsilon in EPSILONS
+        for name, meaning in meanings.items()
+    }
+
+
+ANALYSIS = Analysis(
+    question=(
+        "How close to orthogonal are random vectors, and vectors packed as well as training can?"
+    ),
+    needs=(needs.among("train.objective", "packing", why="only W counts"),),
+    runs_on="any",
+    keys=Keys(
+        numbers={
+            "cells": Key("cells of the run"),
+            **_keys(
+                {
+                    "growth": "slope in m of ln N50, pairs beyond |cos| = ε as observed",
+                    "growth_r2": "R² of the line of growth at ε",
+                    "growth_limit": "slope of ln N50 at ε for large m",
+                }
+            ),
+        },
+        rows={
+            "vectors": Key("N, vectors of a model"),
+            "dimensions": Key("m"),
+            "coherence_best": Key("largest |cos| of two vectors, in the best model"),
+            "coherence_median": Key("largest |cos| of two vectors, median over models"),
+            "coherence_random": Key("median of that for random vectors, by theory"),
+            "welch_bound": Key("least coherence that N vectors can have"),
+            "mean_square_m": Key("mean of cos² times m; 1 for random vectors"),
+            **_keys(
+                {
+                    "tail": "share of pairs with |cos| > ε",
+                    "tail_exact": "probability that two random vectors have |cos| > ε",
+                    "tail_ratio": "tail by tail_exact at ε",
+                    "n50": "random vectors of which half of all draws hold no pair beyond ε",
+                    "enough_dimensions": "dimensions that suffice for N vectors within ε",
+                }
+            ),
+        },
+        arrays={
+            "edges": Key("edges of the bins of |cos|", shape="[bins + 1]"),
+            "histogram": Key("pairs by |cos|, of all models", shape="[C, bins]"),
+            "tail_exact": Key("exact tail from the lower edge of each bin", shape="[C, bins]"),
+            "count": Key("N", shape="[C]"),
+            "dimensions": Key("m", shape="[C]"),
+            "coherence": Key("largest |cos| in each model", shape="[C, restarts]"),
+            "welch_bound": Key("least coherence that N vectors can have", shape="[C]"),
+        },
+    ),
+    compute=directions,
+)

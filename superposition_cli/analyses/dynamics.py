@@ -7,15 +7,15 @@ cell, the same for all snapshots, so that little noise is left in differences.
 Source: Elhage et al. 2022, "Superposition and learning dynamics".
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli.analyses.findings import Finding
+from superposition_cli.analyses import needs
+from superposition_cli.analyses.analysis import Analysis, Key, Keys
+from superposition_cli.analyses.findings import Finding, Row, mean
 from superposition_cli.errors import InvalidInput
 from superposition_cli.measures.course import (
     NEAR,
@@ -45,24 +45,22 @@ def dynamics(results: Results) -> Finding:
     """Return jumps, swaps and plateaus of every model, and D_i of the selected ones.
 
     Numbers and rows are those of `overall`, `measured` and `stages`. Diverged models are left
-    out. Arrays: step [S], model [N], loss [N, S]; edge [windows + 1], the rows of step between
-    which jumps [N, windows] are counted; D and norms [cells, S, n] of the selected models.
-
-    Raises `InvalidInput` for a run with models of several programs or without selected
-    ones, or with too few snapshots.
+    out. Raises `InvalidInput` where all models diverged.
     """
-    check(results)
+    if not np.any(results.summary["selected"]):
+        raise InvalidInput("dynamics needs a model that did not diverge")
     columns, history = results.summary, results.history
     step, loss = history["snapshot_step"], losses(results)
     models = np.flatnonzero(columns["status"] == "ok")
-    rows, counts, shown = [], [], []
+    rows: list[Row] = []
+    counts, shown = [], []
     for model in map(int, models):
         D, norms = _dimensionality(history["snapshot_W"][model])
         course = Course(step, D, norms > metrics.REPRESENTED_NORM, loss[model])
-        found = windows(course)
+        counted = windows(course)
         waits = stages(plateaus(step, course.loss), known_levels(results, model))
-        rows.append({**_address(results, model), **measured(course, found), **waits})
-        counts.append(found)
+        rows.append({**_address(results, model), **measured(course, counted), **waits})
+        counts.append(counted)
         if columns["selected"][model]:
             shown.append((D, norms))
     arrays = {
@@ -77,21 +75,6 @@ def dynamics(results: Results) -> Finding:
     return Finding(overall(rows, counts), tuple(rows), arrays)
 
 
-def check(results: Results) -> None:
-    """Raise `InvalidInput` where the course of a run's models cannot be told."""
-    plan = results.plan
-    if len(plan.groups) > 1:
-        raise InvalidInput(
-            "dynamics needs one program for all models: sweep no field that compiles"
-        )
-    if plan.experiment.base.train.select != "best":
-        raise InvalidInput("dynamics shows one model of each cell: it needs train.select: best")
-    if len(edges(results.history["snapshot_step"])) < 3:
-        raise InvalidInput("dynamics needs more snapshots: see train.snapshots")
-    if not np.any(results.summary["selected"]):
-        raise InvalidInput("dynamics needs a model that did not diverge")
-
-
 def losses(results: Results) -> np.ndarray:
     """Return the loss of all models at all snapshots, [N, S], each judged on one set of data."""
     plan, history = results.plan, results.history
@@ -99,7 +82,7 @@ def losses(results: Results) -> np.ndarray:
     spec = replace(group.spec, eval_samples=min(group.spec.eval_samples, SAMPLES))
     kept = {name: history[f"snapshot_{name}"] for name in results.weights if name != "model"}
     n_models, n_snapshots = kept["W"].shape[:2]
-    found = np.full((n_models, n_snapshots), np.nan)
+    loss = np.full((n_models, n_snapshots), np.nan)
     with jax.enable_x64(spec.dtype == "float64"):
         for chunk in plan.chunks:
             members = plan.members(chunk)
@@ -108,11 +91,11 @@ def losses(results: Results) -> np.ndarray:
             for s in range(n_snapshots):
                 params = {name: leaf[members.model, s] for name, leaf in kept.items()}
                 judged = train.compiled(evaluate.judge, (spec, ()), knobs, keys, params)
-                found[members.model, s] = judged["loss"]
-    return found
+                loss[members.model, s] = judged["loss"]
+    return loss
 
 
-def measured(course: Course, found: Windows) -> dict[str, Any]:
+def measured(course: Course, counted: Windows) -> Row:
     """Return what the row of a model says of its features.
 
     represented and sticky_half are of the last snapshot; sticky_time and half_time are shares
@@ -121,16 +104,16 @@ def measured(course: Course, found: Windows) -> dict[str, Any]:
     """
     return {
         "represented": int(course.represented[-1].sum()),
-        "sticky_half": _mean(np.abs(course.D[-1] - 0.5)[course.represented[-1]] < NEAR),
+        "sticky_half": mean(np.abs(course.D[-1] - 0.5)[course.represented[-1]] < NEAR),
         "sticky_time": sticky_time(course, metrics.STICKY_FRACTIONS),
         "half_time": sticky_time(course, (0.5,)),
         "swaps": swaps(course.represented),
-        "jumps": int(found.jumps.sum()),
-        "jump_correlation": jump_correlation([found]),
-        "late_jumps": int(found.jumps[late(found).counted].sum()),
-        "late_jump_correlation": jump_correlation([late(found)]),
-        "fall_with_jumps": fall([found], jumped=True),
-        "fall_without_jumps": fall([found], jumped=False),
+        "jumps": int(counted.jumps.sum()),
+        "jump_correlation": jump_correlation([counted]),
+        "late_jumps": int(counted.jumps[late(counted).counted].sum()),
+        "late_jump_correlation": jump_correlation([late(counted)]),
+        "fall_with_jumps": fall([counted], jumped=True),
+        "fall_without_jumps": fall([counted], jumped=False),
         "loss_last": float(course.loss[-1]),
     }
 
@@ -154,7 +137,7 @@ def known_levels(results: Results, model: int) -> dict[str, float | None]:
     return {**known, "collapsed": float(both[0]), "opposite": float(both[1])}
 
 
-def stages(found: list[Plateau], known: dict[str, float | None]) -> dict[str, Any]:
+def stages(waits: list[Plateau], known: dict[str, float | None]) -> Row:
     """Return the plateaus of a model by number, and the known levels they are at.
 
     loss_<level>: the closed form; at_<level>: whether the level of a plateau is within 3 % of
@@ -163,18 +146,18 @@ def stages(found: list[Plateau], known: dict[str, float | None]) -> dict[str, An
     """
     at: dict[str, list[float]] = {}
     for name, level in known.items():
-        at[name] = [p.level for p in found if level and abs(p.level / level - 1) < AT_LEVEL]
+        at[name] = [p.level for p in waits if level and abs(p.level / level - 1) < AT_LEVEL]
     collapse = [*at["collapsed"], *at["opposite"]]
-    columns: dict[str, Any] = {f"loss_{name}": level for name, level in known.items()}
+    columns: dict[str, float | None] = {f"loss_{name}": level for name, level in known.items()}
     columns |= {f"at_{n}": bool(at[n]) if level else None for n, level in known.items()}
     columns["collapse_level"] = collapse[0] if collapse else None
     for i in range(PLATEAUS):
-        one = found[i]._asdict() if i < len(found) else dict.fromkeys(Plateau._fields)
-        columns |= {f"plateau_{i + 1}_{name}": value for name, value in one.items()}
+        plateau = waits[i]._asdict() if i < len(waits) else dict.fromkeys(Plateau._fields)
+        columns |= {f"plateau_{i + 1}_{name}": value for name, value in plateau.items()}
     return columns
 
 
-def overall(rows: list[dict[str, Any]], counts: list[Windows]) -> dict[str, float | int | None]:
+def overall(rows: list[Row], counts: list[Windows]) -> dict[str, float | int | None]:
     """Put the models of a run together.
 
     Means over models, with these exceptions: jumps are added up, jump_correlation and fall_
@@ -189,16 +172,16 @@ def overall(rows: list[dict[str, Any]], counts: list[Windows]) -> dict[str, floa
         "models": len(rows),
         "windows": len(counts[0].length),
         "longest_window": float(counts[0].length.max() / steps),
-        **{name: _mean(row[name] for row in rows) for name in means},
+        **{name: mean(row[name] for row in rows) for name in means},
         "sticky_half_least": min(row["sticky_half"] or 0.0 for row in rows),
-        "swap_share": _mean(row["swaps"] > 0 for row in rows),
+        "swap_share": mean(row["swaps"] > 0 for row in rows),
         "jumps": sum(row["jumps"] for row in rows),
         "jump_correlation": jump_correlation(counts),
         "late_jumps": sum(row["late_jumps"] for row in rows),
         "late_jump_correlation": jump_correlation([late(one) for one in counts]),
         "fall_with_jumps": fall(counts, jumped=True),
         "fall_without_jumps": fall(counts, jumped=False),
-        "collapse_ratio": _mean(row["collapse_level"] / row["loss_last"] for row in waited),
+        "collapse_ratio": mean(row["collapse_level"] / row["loss_last"] for row in waited),
         "loss_last_most": max(row["loss_last"] for row in rows),
     }
 
@@ -215,14 +198,79 @@ def _dimensionality(W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.asarray(D), np.asarray(norms)
 
 
-def _address(results: Results, model: int) -> dict[str, Any]:
+def _address(results: Results, model: int) -> Row:
     """The axes of a model's cell, its restart, and whether it stands for its cell."""
     cell, restart = divmod(model, results.plan.restarts)
     selected = bool(results.summary["selected"][model])
     return {**results.plan.assignment(cell), "restart": restart, "selected": selected}
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
-    """The mean of what there is, None being left out; None where there is nothing."""
-    there = [value for value in values if value is not None]
-    return float(np.mean(there)) if there else None
+LEVELS = {
+    "null": "of answering the mean",
+    "collapsed": "of one direction for each of two correlated sets",
+    "opposite": "of two correlated sets on opposite directions",
+}
+COUNTED = {
+    "jumps": Key("changes of a D_i by more than .1 between the edges of a window"),
+    "jump_correlation": Key("correlation of jumps in a window with the fall of ln L per step"),
+    "late_jumps": Key("jumps after the first tenth of the steps"),
+    "late_jump_correlation": Key("jump_correlation after the first tenth of the steps"),
+    "fall_with_jumps": Key("mean fall of ln L in windows with jumps"),
+    "fall_without_jumps": Key("mean fall of ln L in windows without"),
+}
+PARTS = {
+    "level": Key("loss of plateau {}", "loss"),
+    "start": Key("first step of plateau {}", "steps"),
+    "stop": Key("last step of plateau {}", "steps"),
+}
+STICKY = {
+    "sticky_half": Key("share of represented features with D_i near 1/2 at the last snapshot"),
+    "sticky_time": Key("share of their time that represented features spend at a sticky D_i"),
+    "half_time": Key("share of their time that represented features spend at D_i = 1/2"),
+}
+ANALYSIS = Analysis(
+    question="How do feature dimensionalities and the loss move during training?",
+    needs=(needs.SELECTED, needs.ONE_PROGRAM, needs.SNAPSHOTS),
+    runs_on="any",
+    keys=Keys(
+        numbers={
+            "models": Key("models that did not diverge"),
+            "windows": Key("windows of training"),
+            "longest_window": Key("the longest window by the number of steps"),
+            **{k: one._replace(meaning=f"{one.meaning}, mean") for k, one in STICKY.items()},
+            **{f"at_{k}": Key(f"share of models with a plateau at loss_{k}") for k in LEVELS},
+            "sticky_half_least": Key("least sticky_half of a model"),
+            "swap_share": Key("share of models in which features are swapped"),
+            **COUNTED,
+            "collapse_ratio": Key("collapse_level by loss_last, mean over models"),
+            "loss_last_most": Key("largest loss_last of a model", "loss"),
+        },
+        rows={
+            "restart": Key("number of the restart in its cell"),
+            "selected": Key("whether it is the selected model of its cell", "bool"),
+            "represented": Key("features with ‖W_i‖ > 1/2 at the last snapshot"),
+            **STICKY,
+            "swaps": Key("features that take the place of others"),
+            **COUNTED,
+            "loss_last": Key("loss at the last snapshot", "loss"),
+            **{f"loss_{k}": Key(f"loss {what}, if known", "loss") for k, what in LEVELS.items()},
+            **{f"at_{k}": Key(f"whether a plateau is at loss_{k}", "bool") for k in LEVELS},
+            "collapse_level": Key("first plateau at loss_collapsed or loss_opposite", "loss"),
+            **{
+                f"plateau_{i}_{name}": key._replace(meaning=key.meaning.format(i))
+                for i in range(1, PLATEAUS + 1)
+                for name, key in PARTS.items()
+            },
+        },
+        arrays={
+            "step": Key("updates before each snapshot", "steps", "[S]"),
+            "edge": Key("snapshots at the edges of windows", shape="[windows + 1]"),
+            "model": Key("numbers of the models in the run", shape="[N]"),
+            "loss": Key("loss of each snapshot", "loss", "[N, S]"),
+            "jumps": Key("jumps in each window", shape="[N, windows]"),
+            "D": Key("D_i of the selected models", shape="[C, S, n]"),
+            "norms": Key("‖W_i‖ of the selected models", shape="[C, S, n]"),
+        },
+    ),
+    compute=dynamics,
+)

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from superposition_cli.analyses import needs, selection
+from superposition_cli.analyses.analysis import Analysis, Key, Keys
 from superposition_cli.analyses.findings import Finding
-from superposition_cli.config.settings import Setting
-from superposition_cli.errors import InvalidInput
+from superposition_cli.config import Setting
 from superposition_cli.measures import rotations
 from superposition_cli.running import grid
 from superposition_cli.running.history import log_spaced
@@ -25,36 +26,27 @@ MOMENTS = 30  # at which the two trainings are compared, beside the end
 def equivariance(results: Results) -> Finding:
     """Return how far training from W₀ Rᵀ ends from W_T Rᵀ, for each cell's first restart.
 
-    error: ‖W'_T - W_T Rᵀ‖ / ‖W_T‖ after the last step, R a rotation from the Haar law, the
-    same for all cells of a seed and m. Arrays: step [S], error [cells, S] before those steps.
-
-    Raises `InvalidInput` for m = 1, for models that were not trained, and where cells differ
-    in their number of steps.
+    R is a rotation from the Haar law, the same for all cells of a seed and m.
     """
-    plan = results.plan
-    settings = [plan.setting(cell) for cell in range(plan.experiment.n_cells)]
-    if min(one.model.n_hidden for one in settings) < 2:
-        raise InvalidInput("equivariance needs n_hidden of at least 2: a line has no rotations")
-    if len({one.train.steps for one in settings}) > 1 or not settings[0].train.steps:
-        raise InvalidInput("equivariance needs cells trained for one number of steps")
-    found = [errors(setting) for setting in settings]
+    settings = selection.settings(results)
+    off = [errors(setting) for setting in settings]
     rows = tuple(
-        {**plan.assignment(cell), "error": float(error[-1])} for cell, error in enumerate(found)
+        {**results.plan.assignment(cell), "error": float(error[-1])}
+        for cell, error in enumerate(off)
     )
     step = np.append(log_spaced(settings[0].train.steps, MOMENTS), settings[0].train.steps)
-    return Finding({"cells": len(rows)}, rows, {"step": step, "error": np.stack(found)})
+    return Finding({"cells": len(rows)}, rows, {"step": step, "error": np.stack(off)})
 
 
 def errors(setting: Setting) -> np.ndarray:
     """Return the relative error of one setting before some steps and after the last, [S + 1]."""
     spec = grid.spec_of(setting)
     with jax.enable_x64(spec.dtype == "float64"):
-        key = jax.random.fold_in(rng.key(setting.seed), rng.Use.EQUIVARIANCE)
+        key = selection.stream(setting, rng.Use.EQUIVARIANCE)
         R = rotations.haar(key, spec.n_hidden).astype(spec.dtype)
-        own = grid.knobs_of_one(setting, spec.dtype)
-        knobs = jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * 2), own)
-        one = train.model_keys(*grid.roots_of_one(setting))[0][0]
-        keys = jnp.stack([one, one])
+        single = grid.knobs_of_one(setting, spec.dtype)
+        knobs = jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * 2), single)
+        keys = jnp.stack([selection.model_keys(setting)[0]] * 2)
         state = train.start(train.TOY, spec, knobs, keys)
         second = jax.tree.map(lambda leaf: leaf[1], state.params)
         turned = models.rotated(models.MODELS[spec.model].axes, second, R)
@@ -71,3 +63,23 @@ def _course(spec: Spec, knobs: Knobs, keys: jax.Array, state: State) -> np.ndarr
     segment = train.run(train.TOY, spec, knobs, keys, state, steps, keep)
     before = train.kept(segment.snapshots)["W"].astype(np.float64)
     return np.concatenate([before, np.asarray(segment.state.params["W"], np.float64)[None]])
+
+
+ANALYSIS = Analysis(
+    question="Does training know the basis of the hidden space?",
+    needs=(
+        needs.ROTATES,
+        needs.at_least(needs.STEPS, 1, why="it trains again"),
+        needs.same(needs.STEPS),
+    ),
+    runs_on="any",
+    keys=Keys(
+        numbers={"cells": Key("cells of the run")},
+        rows={"error": Key("‖W'_T - W_T Rᵀ‖ / ‖W_T‖ after the last step")},
+        arrays={
+            "step": Key("updates made so far", "steps", "[S]"),
+            "error": Key("the same after so many updates", shape="[C, S]"),
+        },
+    ),
+    compute=equivariance,
+)

@@ -1,8 +1,9 @@
 """What an analysis found: numbers, rows over cells, arrays; and where it is kept."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsFloat
 
 import numpy as np
 
@@ -26,6 +27,19 @@ class Finding(NamedTuple):
     numbers: Mapping[str, float | int | str | bool | None]
     rows: tuple[Row, ...] = ()
     arrays: Mapping[str, np.ndarray] = {}
+
+
+def number(value: SupportsFloat) -> float | None:
+    """Return a number that JSON can hold; None where there is none."""
+    plain = float(value)
+    return plain if math.isfinite(plain) else None
+
+
+def mean(values: np.ndarray | Iterable[float | None]) -> float | None:
+    """Return the mean of the numbers there are, without None and NaN; None where there is none."""
+    given = np.array(values if isinstance(values, np.ndarray) else list(values), float)
+    finite = given[np.isfinite(given)]
+    return float(finite.mean()) if finite.size else None
 
 
 def save(folder: Path, name: str, finding: Finding) -> None:

@@ -7,27 +7,27 @@ that feature's output. Inputs are drawn anew. Source: Elhage et al. 2022, "Linea
 representations" and "Superposition as a hypothesis".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from superposition_cli.analyses.findings import Finding
-from superposition_cli.config.settings import Setting
-from superposition_cli.errors import InvalidInput
+from superposition_cli.analyses import needs, selection
+from superposition_cli.analyses.analysis import CELL, CELLS, Analysis, Key, Keys
+from superposition_cli.analyses.findings import Finding, Row
+from superposition_cli.config import Setting
 from superposition_cli.running import grid
 from superposition_cli.running.fsio import Arrays
 from superposition_cli.running.results import Results
 from superposition_cli.theory import linear
-from superposition_cli.toy import data, metrics, models, rng, train
+from superposition_cli.toy import data, metrics, models, rng
 from superposition_cli.toy.spec import Knobs, Params, Spec
 
 SAMPLES, BATCH = 131_072, 8_192  # for each of the three draws; interventions take one batch
-LINEAR_HIDDEN = ("linear", "relu_output")  # models with h = Wᵀx
 
 
 class Moments(NamedTuple):
@@ -43,46 +43,25 @@ class Moments(NamedTuple):
 def linearity(results: Results) -> Finding:
     """Return how linear the representation of the selected model of each cell is.
 
-    Rows: see `of_embedding` and `of_activations`; read_out_ratio is the loss by that of the
-    best linear read-out of the same hidden activations, Σ_i I_i σ_i² (1 - R²_i), null where
-    that reads everything.
-
-    Arrays: probe_r2 and probe_expected [cells, n], the R² of linear probes on held-out
-    samples and in closed form (NaN for a hidden layer that is not linear); response
-    [cells, n, n], the mean change of output j as W_i is added; specificity and norms
-    [cells, n]; cell [cells].
-
-    Raises `InvalidInput` for targets other than the inputs, where n_features differs between
-    cells and where none has a selected model. Cells without one are left out.
+    The best linear read-out of the same hidden activations costs Σ_i I_i σ_i² (1 - R²_i):
+    read_out_ratio is null where that reads everything. Cells without a selected model are left
+    out.
     """
-    settings = [results.plan.setting(cell) for cell in results.selected]
-    check(settings)
+    models = selection.selected(results, "linearity")
     rows, arrays = [], []
-    for (cell, number), setting in zip(results.selected.items(), settings, strict=True):
-        params = results.model(number)
-        measured, found = of_activations(setting, params)
-        ratio = read_out_ratio(setting, float(results.cells["loss"][cell]), found["probe_r2"])
+    for model in models:
+        params = model.params
+        measured, of_features = of_activations(model.setting, params)
+        ratio = read_out_ratio(model.setting, model.of_cell("loss"), of_features["probe_r2"])
         embedded = of_embedding(params["W"])
-        row = {**results.plan.assignment(cell), **embedded, **measured, "read_out_ratio": ratio}
-        rows.append(row)
-        arrays.append(found)
-    stacked = {name: np.stack([one[name] for one in arrays]) for name in arrays[0]}
-    return Finding(
-        overall(rows), tuple(rows), {**stacked, "cell": np.array(list(results.selected))}
-    )
+        rows.append({**model.axes, **embedded, **measured, "read_out_ratio": ratio})
+        arrays.append(of_features)
+    stacked = {name: np.stack([each[name] for each in arrays]) for name in arrays[0]}
+    cell = np.array([model.cell for model in models])
+    return Finding(overall(rows), tuple(rows), {**stacked, "cell": cell})
 
 
-def check(settings: list[Setting]) -> None:
-    """Raise `InvalidInput` where a run has nothing to ask or cells that do not compare."""
-    if not settings:
-        raise InvalidInput("linearity needs a selected model in at least one cell")
-    if any(one.data.target != "identity" for one in settings):
-        raise InvalidInput("linearity is for the target identity: probes read the inputs")
-    if len({one.model.n_features for one in settings}) > 1:
-        raise InvalidInput("linearity needs the same n_features in every cell")
-
-
-def overall(rows: list[dict[str, Any]]) -> dict[str, float | int | None]:
+def overall(rows: Sequence[Row]) -> dict[str, float | int | None]:
     """Return the extremes over cells; what is about h = Wᵀx is null without such cells."""
     linear = [row for row in rows if row["probe_deviation"] is not None]
     return {
@@ -96,7 +75,7 @@ def overall(rows: list[dict[str, Any]]) -> dict[str, float | int | None]:
     }
 
 
-def of_embedding(W: np.ndarray) -> dict[str, Any]:
+def of_embedding(W: np.ndarray) -> Row:
     """Measure W [n, m] in double precision.
 
     superposed: the represented features are more than the rank of their vectors, so that
@@ -117,17 +96,15 @@ def of_embedding(W: np.ndarray) -> dict[str, Any]:
     }
 
 
-def of_activations(setting: Setting, params: Arrays) -> tuple[dict[str, Any], Arrays]:
+def of_activations(setting: Setting, params: Arrays) -> tuple[Row, Arrays]:
     """Measure the hidden activations of one model and what its outputs make of them.
 
-    additivity_gap: see `additivity`, in the dtype of the run. probe_sum: Σ R²_i;
-    probe_deviation and probe_sum_off: the largest |R²_i - expected| and |Σ R²_i / Σ expected
-    - 1|, null unless h = Wᵀx. steered: share of represented features whose own output rises
-    most as W_i is added to h; specificity_mean: mean over them of `specificity`; both null
-    with nothing represented. The arrays are those of `linearity`.
+    `additivity` is in the dtype of the run, the rest in float64. What probes are expected to
+    read is null unless h = Wᵀx, and so are steered and specificity_mean with nothing
+    represented. The arrays are those of `linearity`.
     """
-    spec = grid.spec_of(setting)
-    of_fit, of_held_out, of_gap, of_steering = rng.parts(key_of(setting), 4)
+    spec, (_, key) = grid.spec_of(setting), selection.model_keys(setting)
+    of_fit, of_held_out, of_gap, of_steering = rng.parts(key, 4)
     gap = _gap(spec, grid.knobs_of_one(setting, spec.dtype), params, of_gap)
     with jax.enable_x64(True):
         knobs = grid.knobs_of_one(setting, "float64")
@@ -135,24 +112,17 @@ def of_activations(setting: Setting, params: Arrays) -> tuple[dict[str, Any], Ar
         fit, held_out = (_moments(spec, knobs, double, one) for one in (of_fit, of_held_out))
         covariance = np.asarray(data.moments(spec, knobs).covariance)
         response = np.asarray(_steer(spec, knobs, double, of_steering))
-    found, expected = probe_r2(fit, held_out), np.full(len(covariance), np.nan)
-    measured: dict[str, Any] = {"probe_deviation": None, "probe_sum_off": None}
-    if spec.model in LINEAR_HIDDEN:
+    r2, expected = probe_r2(fit, held_out), np.full(len(covariance), np.nan)
+    measured: dict[str, float | None] = {"probe_deviation": None, "probe_sum_off": None}
+    if models.MODELS[spec.model].linear_hidden:
         expected = linear.linear_probe_r2(params["W"], covariance)
-        measured["probe_deviation"] = float(np.abs(found - expected).max())
-        measured["probe_sum_off"] = float(abs(found.sum() / expected.sum() - 1))
+        measured["probe_deviation"] = float(np.abs(r2 - expected).max())
+        measured["probe_sum_off"] = float(abs(r2.sum() / expected.sum() - 1))
     norms, specific = np.linalg.norm(params["W"], axis=1), specificity(response)
-    measured |= {"additivity_gap": gap, "probe_sum": float(found.sum())}
+    measured |= {"additivity_gap": gap, "probe_sum": float(r2.sum())}
     measured |= of_response(response, specific, norms > metrics.REPRESENTED_NORM)
-    arrays = {"probe_r2": found, "probe_expected": expected, "response": response}
+    arrays = {"probe_r2": r2, "probe_expected": expected, "response": response}
     return measured, {**arrays, "specificity": specific, "norms": norms}
-
-
-def key_of(setting: Setting) -> Array:
-    """Return the key that a cell's models are evaluated with; to be folded before use."""
-    alone = np.zeros(1, np.int64)
-    members = grid.Members(alone, alone, alone, alone, [setting])
-    return train.model_keys(*grid.roots_of(members))[1][0]
 
 
 def additivity(hidden: Callable[[Array], Array], x: Array, y: Array) -> Array:
@@ -182,10 +152,8 @@ def probe_r2(fit: Moments, held_out: Moments) -> np.ndarray:
 
 def read_out_ratio(setting: Setting, loss: float, r2: np.ndarray) -> float | None:
     """Return the loss by Σ_i I_i σ_i² (1 - R²_i), None where that is no loss to speak of."""
-    with jax.enable_x64(True):
-        knobs = grid.knobs_of_one(setting, "float64")
-        variance = np.diagonal(data.moments(grid.spec_of(setting), knobs).covariance)
-    parts = np.asarray(knobs.importance) * variance
+    variance = np.diagonal(selection.covariance(setting))
+    parts = np.array(setting.importance(), float) * variance
     left = float(np.sum(parts * (1 - r2)))
     return loss / left if left > linear.FAINT * float(np.sum(parts)) else None
 
@@ -262,3 +230,47 @@ def _steer(spec: Spec, knobs: Knobs, params: Params, key: Array) -> Array:
         return jnp.mean(model.read_out(params, h + vector[:, None]) - before, axis=1)
 
     return jax.lax.map(changed, model.embedding(params))
+
+
+OF_LINEAR = "of cells with h = Wᵀx"
+ANALYSIS = Analysis(
+    question="Are features directions, and is what represents them linear?",
+    needs=(
+        needs.SELECTED,
+        needs.IDENTITY,
+        needs.same(needs.FEATURES),
+        needs.MOMENTS,
+    ),
+    runs_on="any",
+    keys=Keys(
+        numbers={
+            "cells": CELLS,
+            "linear_gap_most": Key(f"largest additivity_gap {OF_LINEAR}"),
+            "probe_deviation_most": Key(f"largest probe_deviation {OF_LINEAR}"),
+            "probe_sum_off_most": Key(f"largest probe_sum_off {OF_LINEAR}"),
+            "steered_least": Key("least steered of a cell"),
+        },
+        rows={
+            "represented": Key("features with ‖W_i‖ > 1/2"),
+            "rank": Key("rank of their vectors"),
+            "superposed": Key("whether they are more than that", "bool"),
+            "negative_weights": Key("Σ W_ik² over negative entries by that over all"),
+            "additivity_gap": Key("Σ ‖h(x+y) - h(x) - h(y)‖² by Σ ‖h(x+y)‖², disjoint x and y"),
+            "probe_sum": Key("Σ R²_i of linear probes"),
+            "probe_deviation": Key("largest |R²_i - expected|"),
+            "probe_sum_off": Key("|Σ R²_i / Σ expected - 1|"),
+            "steered": Key("share of represented features whose output rises most as W_i is added"),
+            "specificity_mean": Key("mean specificity of represented features"),
+            "read_out_ratio": Key("loss by that of the best linear read-out"),
+        },
+        arrays={
+            "probe_r2": Key("R² of linear probes on held-out samples", shape="[C, n]"),
+            "probe_expected": Key("the same in closed form; NaN if unknown", shape="[C, n]"),
+            "response": Key("mean change of output j as W_i is added", shape="[C, n, n]"),
+            "specificity": Key("share of its own output in all changes", shape="[C, n]"),
+            "norms": Key("‖W_i‖", shape="[C, n]"),
+            "cell": CELL,
+        },
+    ),
+    compute=linearity,
+)

@@ -96,6 +96,8 @@ def exact(spec: Spec) -> Spec:
 
     Raises `InvalidInput` where the expected loss cannot be computed.
     """
+    if not objectives.has_null_loss(spec):
+        raise InvalidInput(f"the exact optimum needs exact moments, and {spec.data} data have none")
     if not objectives.has_expected_loss(spec):
         raise InvalidInput(
             f"the exact optimum is for at most {patterns.MAX_FEATURES} features, "

@@ -6,12 +6,14 @@ digons that leave a feature out; where their losses cross, the best model change
 Source: Elhage et al. 2022, "Non-uniform superposition".
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from superposition_cli.analyses.findings import Finding
-from superposition_cli.errors import InvalidInput
+from superposition_cli.analyses import needs, selection
+from superposition_cli.analyses.analysis import Analysis, Key, Keys
+from superposition_cli.analyses.findings import Finding, Row
 from superposition_cli.measures import geometry
 from superposition_cli.running.results import Results
 from superposition_cli.toy.metrics import REPRESENTED_NORM
@@ -53,9 +55,6 @@ def pentagon(results: Results) -> Finding:
 
     A feature that two digons leave out with a negative bias is silent and has no gradient.
     It costs I_i p_i²/4 more than one that answers its mean, which few restarts find.
-
-    Raises `InvalidInput` unless a relu_output model of five features in two dimensions is
-    swept over the first feature's probability or importance.
     """
     perturbed, places = perturbation(results)
     columns = results.summary
@@ -64,35 +63,34 @@ def pentagon(results: Results) -> Finding:
     finite = (columns["status"] == "ok").reshape(by_cell) & np.isfinite(loss)
     W = results.weights["W"].reshape(*finite.shape, *SHAPE).astype(float)
     b = results.weights["b"].reshape(*finite.shape, SHAPE[0]).astype(float)
-    found = [best(loss[i][finite[i]], W[i][finite[i]], b[i][finite[i]]) for _, _, i in places]
+    of_cells = [best(loss[i][finite[i]], W[i][finite[i]], b[i][finite[i]]) for _, _, i in places]
     assignments = [results.plan.assignment(place.cell) for place in places]
-    return assemble(perturbed, places, assignments, found)
+    return assemble(perturbed, places, assignments, of_cells)
 
 
 def assemble(
     perturbed: str,
     places: list[Place],
-    assignments: list[dict[str, Any]],
-    found: list[dict[str, Solution]],
+    assignments: Sequence[Row],
+    of_cells: list[dict[str, Solution]],
 ) -> Finding:
     """Put the solutions of all cells together, in order of base and ratio [C].
 
-    Arrays: base and ratio [C]; loss [C, 2], W [C, 2, 5, 2] and b [C, 2, 5] by branch, the
-    pentagon first, NaN where no model is on it.
+    Arrays by branch have the pentagon first, NaN where no model is on it.
     """
     arrays = {
         "base": np.array([place.base for place in places]),
         "ratio": np.array([place.ratio for place in places]),
-        "loss": _stacked(found, "loss", ()),
-        "W": _stacked(found, "W", SHAPE),
-        "b": _stacked(found, "b", SHAPE[:1]),
+        "loss": _stacked(of_cells, "loss", ()),
+        "W": _stacked(of_cells, "W", SHAPE),
+        "b": _stacked(of_cells, "b", SHAPE[:1]),
     }
     curves = {}
     for base in np.unique(arrays["base"]):
         on = arrays["base"] == base
         curves[float(base)] = nearest(crossings(arrays["ratio"][on], arrays["loss"][on]))
     rows = []
-    for place, assignment, solutions in zip(places, assignments, found, strict=True):
+    for place, assignment, solutions in zip(places, assignments, of_cells, strict=True):
         crossing = curves[place.base][0]
         where = {"base": place.base, "ratio": place.ratio, "crossing": crossing}
         rows.append({**assignment, **where, **measure(solutions)})
@@ -122,39 +120,16 @@ def overall(curves: list[tuple[float | None, float | None]]) -> dict[str, float 
 
 
 def perturbation(results: Results) -> tuple[str, list[Place]]:
-    """Return what the first feature differs in, and the cells in order of base and ratio.
-
-    Raises `InvalidInput` when the run is no such sweep.
-    """
-    settings = [results.plan.setting(cell) for cell in range(results.plan.experiment.n_cells)]
-    for setting in settings:
-        _check(setting)
+    """Return what the first feature differs in, and the cells in order of base and ratio."""
+    settings = selection.settings(results)
     values = {
         "feature_probability": np.array([one.feature_probability() for one in settings]),
         "importance": np.array([one.importance() for one in settings]),
     }
-    if any(np.ptp(value[:, 1:], axis=1).any() for value in values.values()):
-        raise InvalidInput("pentagon needs four features that are equal, all but the first")
-    if any(value.min() <= 0 for value in values.values()):
-        raise InvalidInput("pentagon needs importances above 0")
-    different = [name for name, value in values.items() if (value[:, 0] != value[:, 1]).any()]
-    if len(different) != 1:
-        raise InvalidInput("pentagon needs a first feature with its own probability or importance")
-    base = values[different[0]][:, 1].tolist()
-    ratio = (values[different[0]][:, 0] / values[different[0]][:, 1]).tolist()
-    places = sorted(Place(base[i], ratio[i], i) for i in range(len(settings)))
-    if len({place[:2] for place in places}) < len(places):
-        raise InvalidInput(f"pentagon needs one cell for each {different[0]}, no other axis")
-    return different[0], places
-
-
-def _check(setting: Any) -> None:
-    model, data = setting.model, setting.data
-    if model.kind != "relu_output" or (model.n_features, model.n_hidden) != SHAPE:
-        shape = f"{model.kind} with {model.n_features} features in {model.n_hidden}"
-        raise InvalidInput(f"pentagon is for relu_output with 5 features in 2, not {shape}")
-    if (data.kind, data.target) != ("uniform", "identity"):
-        raise InvalidInput("pentagon is for independent features and the target identity")
+    (perturbed,) = [name for name, value in values.items() if (value[:, 0] != value[:, 1]).any()]
+    base = values[perturbed][:, 1].tolist()
+    ratio = (values[perturbed][:, 0] / values[perturbed][:, 1]).tolist()
+    return perturbed, sorted(Place(base[i], ratio[i], i) for i in range(len(settings)))
 
 
 def branch(W: np.ndarray) -> str | None:
@@ -180,13 +155,13 @@ def best(loss: np.ndarray, W: np.ndarray, b: np.ndarray) -> dict[str, Solution]:
     A branch that no model is on is left out.
     """
     names = [branch(one) for one in W]
-    found = {}
+    solutions = {}
     for name in BRANCHES:
-        on = [i for i, own in enumerate(names) if own == name]
+        on = [i for i, named in enumerate(names) if named == name]
         if on:
-            i = min(on, key=lambda one: loss[one])
-            found[name] = Solution(float(loss[i]), len(on), canonical(W[i]), b[i])
-    return found
+            i = min(on, key=lambda model: loss[model])
+            solutions[name] = Solution(float(loss[i]), len(on), canonical(W[i]), b[i])
+    return solutions
 
 
 def canonical(W: np.ndarray) -> np.ndarray:
@@ -219,30 +194,29 @@ def space(W: np.ndarray, feature: int) -> float | None:
     return float(around.min() + 360 - around.max()) / 2
 
 
-def measure(solutions: dict[str, Solution]) -> dict[str, Any]:
+def measure(solutions: dict[str, Solution]) -> Row:
     """Return the columns of one cell: both branches, the better one, and what digons ignore."""
-    found: dict[str, Any] = {
+    columns: dict[str, float | str | None] = {
         "best": min(solutions, key=lambda name: solutions[name].loss, default=None),
         "digons_ignored": None,
     }
     for name in BRANCHES:
-        own = _columns(solutions[name]) if name in solutions else {"models": 0}
-        keys = ("models", "loss", *MEASURED, *GAPS)
-        found |= {f"{name}_{key}": own.get(key) for key in keys}
+        branched = _columns(solutions[name]) if name in solutions else {"models": 0}
+        columns |= {f"{name}_{key}": branched.get(key) for key in OF_BRANCH}
     if "digons" in solutions:
         norms = np.linalg.norm(solutions["digons"].W, axis=1)
-        found["digons_ignored"] = int(norms.argmin())
-    return found
+        columns["digons_ignored"] = int(norms.argmin())
+    return columns
 
 
-def _columns(one: Solution) -> dict[str, Any]:
-    norms = np.linalg.norm(one.W, axis=1)
-    values = (norms[0], norms[1:].mean(), one.b[0], one.b[1:].mean())
-    measured = (*map(float, values), space(one.W, 0))
-    gaps = geometry.angles_2d(one.W)
+def _columns(solution: Solution) -> Row:
+    norms = np.linalg.norm(solution.W, axis=1)
+    values = (norms[0], norms[1:].mean(), solution.b[0], solution.b[1:].mean())
+    measured = (*map(float, values), space(solution.W, 0))
+    gaps = geometry.angles_2d(solution.W)
     return {
-        "models": one.models,
-        "loss": one.loss,
+        "models": solution.models,
+        "loss": solution.loss,
         **dict(zip(MEASURED, measured, strict=True)),
         **dict(zip(GAPS, (float(gaps[0]), float(gaps[-1])), strict=True)),
     }
@@ -262,15 +236,73 @@ def crossings(ratio: np.ndarray, loss: np.ndarray) -> list[float]:
     return [float(one) for one in np.exp(at[left] + share * (at[left + 1] - at[left]))]
 
 
-def nearest(found: list[float]) -> tuple[float | None, float | None]:
+def nearest(ratios: list[float]) -> tuple[float | None, float | None]:
     """Return the crossings next to ratio 1, below and above it."""
-    below, above = [one for one in found if one < 1], [one for one in found if one >= 1]
+    below, above = [one for one in ratios if one < 1], [one for one in ratios if one >= 1]
     return max(below, default=None), min(above, default=None)
 
 
-def _stacked(found: list[dict[str, Solution]], name: str, shape: tuple[int, ...]) -> np.ndarray:
+def _stacked(cells: list[dict[str, Solution]], name: str, shape: tuple[int, ...]) -> np.ndarray:
     """One array of all cells and branches, [C, 2, ...]; NaN where there is no solution."""
     empty = np.full(shape, np.nan)
     return np.array(
-        [[getattr(one[key], name) if key in one else empty for key in BRANCHES] for one in found]
+        [[getattr(one[key], name) if key in one else empty for key in BRANCHES] for one in cells]
     )
+
+
+OF_BRANCH = {
+    "models": Key("models on the branch"),
+    "loss": Key("loss of the best of them", "loss"),
+    "norm_first": Key("‖W_i‖ of the first feature"),
+    "norm_others": Key("‖W_i‖ of the others, mean"),
+    "bias_first": Key("bias of the first feature"),
+    "bias_others": Key("bias of the others, mean"),
+    "space_first": Key("half the angle between the neighbours of the first feature", "degrees"),
+    "smallest_gap": Key("smallest angle between neighbouring features", "degrees"),
+    "largest_gap": Key("largest angle between neighbouring features", "degrees"),
+}
+ANALYSIS = Analysis(
+    question="What does a pentagon of five features do when one of them is different?",
+    needs=(
+        needs.RELU_OUTPUT,
+        needs.sizes(SHAPE),
+        needs.INDEPENDENT,
+        needs.IDENTITY,
+        needs.EQUAL_BUT_FIRST,
+        needs.POSITIVE_IMPORTANCE,
+        needs.FIRST_DIFFERS,
+        needs.ONE_CELL_EACH,
+    ),
+    runs_on="any",
+    keys=Keys(
+        numbers={
+            "perturbed": Key("what the first feature differs in", "word"),
+            "cells": Key("cells of the run"),
+            "curves": Key("values of base"),
+            "crossing": Key("ratio below 1 at which digons become better, at the lowest base"),
+            "crossing_above": Key("ratio above 1 at which the better branch changes, there"),
+            "crossing_highest_base": Key("crossing at the highest base"),
+            "crossing_rises": Key("whether crossing rises from base to base", "bool"),
+        },
+        rows={
+            "base": Key("value of the other four features"),
+            "ratio": Key("value of the first feature by base"),
+            "crossing": Key("crossing of this base"),
+            "best": Key("branch of least loss, pentagon or digons", "word"),
+            "digons_ignored": Key("the feature that digons leave out"),
+            **{
+                f"{name}_{key}": described._replace(meaning=f"{name}: {described.meaning}")
+                for name in BRANCHES
+                for key, described in OF_BRANCH.items()
+            },
+        },
+        arrays={
+            "base": Key("value of the other four features", shape="[C]"),
+            "ratio": Key("value of the first feature by base", shape="[C]"),
+            "loss": Key("least loss of each branch, NaN without a model", "loss", "[C, 2]"),
+            "W": Key("that model's embedding in canonical orientation", shape="[C, 2, n, m]"),
+            "b": Key("and its biases", shape="[C, 2, n]"),
+        },
+    ),
+    compute=pentagon,
+)

@@ -6,15 +6,16 @@ probability p and the importance r of the last feature, held against the closed 
 """
 
 import itertools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from superposition_cli.analyses import optimum
-from superposition_cli.analyses.findings import Finding, Row
-from superposition_cli.errors import InvalidInput
+from superposition_cli.analyses import needs, optimum
+from superposition_cli.analyses.analysis import Analysis, Key, Keys
+from superposition_cli.analyses.findings import Finding, Row, number
 from superposition_cli.measures.class_map import WORDS, boundary, classify, last_feature, slope_jump
+from superposition_cli.running.fsio import Arrays
 from superposition_cli.running.results import Results
 from superposition_cli.running.tables import aggregate, select
 from superposition_cli.theory.phases import (
@@ -73,8 +74,6 @@ def phase(results: Results) -> Finding:
     Measured on the selected models, averaged over those of a cell, and again on the best
     model of each cell. boundary and slope_jump are taken at the r closest to 1. The exact
     optimum is searched at up to `VALUES` values per axis.
-
-    Raises `InvalidInput` unless the run is a grid over both axes of one of `SHAPES`.
     """
     grid = diagram(results)
     columns = results.summary
@@ -110,41 +109,21 @@ def compare(grid: Diagram, chosen: Measured, best: Measured, exact: Exact) -> Fi
     arrays["boundary_exact"] = boundary(arrays["p_exact"], exact.fate)
     arrays["ratio"] = chosen.loss / closed.loss
     numbers = {**_numbers(grid, arrays), **_exact_numbers(arrays, exact)}
-    numbers = {name: _number(value) for name, value in numbers.items()}
     cells = {"cells": grid.cell.size, "cells_exact": exact.loss.size}
-    return Finding({**cells, **numbers}, tuple(_rows(grid, arrays, exact)), arrays)
+    plain = {name: number(value) for name, value in numbers.items()}
+    return Finding({**cells, **plain}, tuple(_rows(grid, arrays, exact)), arrays)
 
 
 def diagram(results: Results) -> Diagram:
-    """Return the grid of a run; raise `InvalidInput` when it is no phase diagram."""
-    experiment = results.plan.experiment
-    names = [axis.names for axis in experiment.axes]
-    if sorted(names) != [(PROBABILITY,), (IMPORTANCE,)]:
-        raise InvalidInput(f"phase needs a grid over {PROBABILITY} and {IMPORTANCE}, no other axis")
-    values = {a.names[0]: [a.item(i)[0] for i in range(a.length)] for a in experiment.axes}
-    if not all(isinstance(value, int | float) for value in values[PROBABILITY]):
-        raise InvalidInput("phase needs one feature probability for all features of a cell")
-    if min(values[IMPORTANCE]) <= 0:
-        raise InvalidInput(f"phase needs {IMPORTANCE} above 0 in every cell")
-    n_features = _checked(results.plan.setting(0))
-    cell = np.arange(experiment.n_cells).reshape([len(column) for column in values.values()])
-    p, r = np.array(values[PROBABILITY], float), np.array(values[IMPORTANCE], float)
-    cell = cell if names[0] == (PROBABILITY,) else cell.T
+    """Return the grid of a run, both axes ascending."""
+    plan = results.plan
+    cell = np.arange(plan.experiment.n_cells).reshape([a.length for a in plan.experiment.axes])
+    cell = cell if plan.experiment.axes[0].names == (PROBABILITY,) else cell.T
+    p = np.array([plan.setting(int(i)).feature_probability()[0] for i in cell[:, 0]], float)
+    r = np.array([plan.setting(int(i)).importance()[-1] for i in cell[0]], float)
     rows, columns = np.argsort(p), np.argsort(r)
+    n_features = plan.experiment.base.model.n_features
     return Diagram(p[rows], r[columns], cell[np.ix_(rows, columns)], n_features)
-
-
-def _checked(setting: Any) -> int:
-    """Return the number of features of a cell for which there are closed forms."""
-    model, data = setting.model, setting.data
-    if model.kind != "relu_output" or (model.n_features, model.n_hidden) not in SHAPES:
-        shape = f"{model.kind} with {model.n_features} features in {model.n_hidden}"
-        raise InvalidInput(f"phase is for relu_output with 2 features in 1 or 3 in 2, not {shape}")
-    if (data.kind, data.target, data.low, data.high) != ("uniform", "identity", 0, 1):
-        raise InvalidInput("phase is for independent features in U[0, 1] and the target identity")
-    if any(importance != 1 for importance in setting.importance()[:-1]):
-        raise InvalidInput("phase needs importance 1 for all features but the last")
-    return int(model.n_features)
 
 
 def closed_forms(grid: Diagram) -> Closed:
@@ -170,12 +149,12 @@ def exact_optimum(results: Results, grid: Diagram, best: np.ndarray) -> Exact:
     models = cells * best.shape[1] + best.argmax(1)[cells]
     trained = {name: values[models][:, None] for name, values in results.weights.items()}
     settings = [results.plan.setting(int(cell)) for cell in cells]
-    found = optimum.of_settings(settings, STARTS, trained)
-    W = np.asarray(found.params["W"])
-    fate = classify(*last_feature(W.reshape(-1, *W.shape[2:]))).reshape(found.losses.shape)
-    fate = np.min(fate, axis=1, where=found.tied, initial=max(Fate))
+    searched = optimum.of_settings(settings, STARTS, trained)
+    W = np.asarray(searched.params["W"])
+    fate = classify(*last_feature(W.reshape(-1, *W.shape[2:]))).reshape(searched.losses.shape)
+    fate = np.min(fate, axis=1, where=searched.tied, initial=max(Fate))
     shape = (len(rows), len(columns))
-    return Exact(rows, columns, fate.reshape(shape), found.loss.reshape(shape))
+    return Exact(rows, columns, fate.reshape(shape), searched.loss.reshape(shape))
 
 
 def _thinned(length: int, most: int) -> np.ndarray:
@@ -188,7 +167,7 @@ def _averaged(values: Measured, kept: np.ndarray, grid: Diagram) -> Measured:
     return Measured(*(aggregate(value, kept)[grid.cell] for value in values))
 
 
-def _numbers(grid: Diagram, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+def _numbers(grid: Diagram, arrays: Arrays) -> dict[str, float]:
     """Training against the closed forms."""
     at = _unit_importance(grid.r)
     crossing = float(arrays["boundary_closed"][at])
@@ -208,7 +187,7 @@ def _numbers(grid: Diagram, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     }
 
 
-def _exact_numbers(arrays: dict[str, np.ndarray], exact: Exact) -> dict[str, Any]:
+def _exact_numbers(arrays: Arrays, exact: Exact) -> dict[str, float]:
     """The exact optimum against the closed forms, and training against it."""
     at, part = _unit_importance(arrays["r_exact"]), np.ix_(exact.rows, exact.columns)
     crossing = float(arrays["boundary_closed"][exact.columns[at]])
@@ -237,7 +216,7 @@ def _unit_importance(r: np.ndarray) -> int:
     return int(np.abs(np.log(r)).argmin())
 
 
-def _rows(grid: Diagram, arrays: dict[str, np.ndarray], exact: Exact) -> list[Row]:
+def _rows(grid: Diagram, arrays: Arrays, exact: Exact) -> list[Row]:
     classes = ("class_trained", "class_best", "class_closed")
     measured = ("norm", "superposition", "loss", "loss_best", "loss_closed", "ratio")
     at = {point: k for k, point in enumerate(itertools.product(exact.rows, exact.columns))}
@@ -247,13 +226,94 @@ def _rows(grid: Diagram, arrays: dict[str, np.ndarray], exact: Exact) -> list[Ro
             "r": float(grid.r[j]),
             **{name: WORDS[int(arrays[name][i, j])] for name in classes},
             "class_exact": WORDS[int(exact.fate.flat[at[i, j]])] if (i, j) in at else None,
-            **{name: _number(arrays[name][i, j]) for name in measured},
-            "loss_exact": _number(exact.loss.flat[at[i, j]]) if (i, j) in at else None,
+            **{name: number(arrays[name][i, j]) for name in measured},
+            "loss_exact": number(exact.loss.flat[at[i, j]]) if (i, j) in at else None,
         }
         for i, j in np.ndindex(grid.cell.shape)
     ]
 
 
-def _number(value: Any) -> float | None:
-    """A number that JSON can hold; None where there is none."""
-    return float(value) if np.isfinite(value) else None
+CLASSES = {
+    "class_trained": Key("class of the last feature in the selected models", "word"),
+    "class_best": Key("class in the best model", "word"),
+    "class_closed": Key("class of the best closed form", "word"),
+    "class_exact": Key("class of the exact optimum", "word"),
+}
+POINTS = {
+    "norm": Key("‖W_i‖ of the last feature"),
+    "superposition": Key("squared interference met by the last feature"),
+    "loss": Key("loss of the selected models, mean", "loss"),
+    "loss_best": Key("loss of the best model", "loss"),
+    "loss_closed": Key("loss of the best closed form", "loss"),
+    "ratio": Key("loss by loss_closed"),
+}
+AT_1 = "at the r closest to 1"
+ANALYSIS = Analysis(
+    question=(
+        "Ignored, in superposition or dedicated: what becomes of the last of two or three features?"
+    ),
+    needs=(
+        needs.sweeps_only(PROBABILITY, IMPORTANCE),
+        needs.probabilities(1),
+        needs.RELU_OUTPUT,
+        needs.sizes(*SHAPES),
+        needs.INDEPENDENT,
+        needs.IDENTITY,
+        needs.UNIT_INTERVAL,
+        needs.unit_importance(but_last=True),
+        needs.POSITIVE_IMPORTANCE,
+    ),
+    runs_on="cpu",
+    keys=Keys(
+        numbers={
+            "cells": Key("cells of the run"),
+            "cells_exact": Key("cells whose exact optimum was searched"),
+            "class_agreement": Key("share of cells whose class_trained is class_closed"),
+            "class_agreement_best": Key("share of cells whose class_best is class_closed"),
+            "boundary": Key(f"p up to which features are superposed, trained, {AT_1}"),
+            "boundary_closed": Key(f"the same in closed form, {AT_1}"),
+            "boundary_lowest_r": Key("boundary at the lowest r"),
+            "boundary_closed_lowest_r": Key("boundary_closed at the lowest r"),
+            "ratio_sparse": Key(f"median of ratio over p <= {SPARSE:g}"),
+            "ratio_least": Key("least ratio"),
+            "ratio_most": Key("largest ratio"),
+            "slope_jump": Key(f"factor that dL/dp falls by at boundary_closed, trained, {AT_1}"),
+            "slope_jump_closed": Key(f"the same in closed form, {AT_1}"),
+            "class_agreement_exact": Key("share of cells whose class_exact is class_closed"),
+            "class_agreement_trained_exact": Key("share whose class_exact is class_trained"),
+            "class_agreement_best_exact": Key("share whose class_exact is class_best"),
+            "boundary_exact": Key(f"boundary of the exact optimum, {AT_1}"),
+            "boundary_exact_lowest_r": Key("boundary of the exact optimum at the lowest r"),
+            "slope_jump_exact": Key(f"slope_jump of the exact optimum, {AT_1}"),
+            "exact_to_closed_least": Key("least loss_exact by loss_closed"),
+            "exact_to_closed_most": Key("largest loss_exact by loss_closed"),
+            "ratio_to_exact": Key("median of loss by loss_exact"),
+            "ratio_to_exact_most": Key("largest loss by loss_exact"),
+            "share_near_exact": Key(f"share of cells with loss within {NEAR:g} times loss_exact"),
+            "best_to_exact": Key("median of loss_best by loss_exact"),
+            "best_to_exact_least": Key("least loss_best by loss_exact"),
+            "best_to_exact_most": Key("largest loss_best by loss_exact"),
+        },
+        rows={
+            "p": Key("feature probability"),
+            "r": Key("importance of the last feature"),
+            **CLASSES,
+            **POINTS,
+            "loss_exact": Key("loss of the exact optimum, where it was searched", "loss"),
+        },
+        arrays={
+            "p": Key("feature probabilities, ascending", shape="[P]"),
+            "r": Key("importances of the last feature, ascending", shape="[R]"),
+            **{k: one._replace(unit="1", shape="[P, R]") for k, one in CLASSES.items()},
+            **{k: one._replace(shape="[P, R]") for k, one in POINTS.items()},
+            "p_exact": Key("the p of the exact optimum", shape="[P']"),
+            "r_exact": Key("the r of the exact optimum", shape="[R']"),
+            "class_exact": Key("class of the exact optimum", shape="[P', R']"),
+            "loss_exact": Key("loss of the exact optimum", "loss", "[P', R']"),
+            "boundary": Key("p up to which features are superposed, trained", shape="[R]"),
+            "boundary_closed": Key("the same in closed form", shape="[R]"),
+            "boundary_exact": Key("the same of the exact optimum", shape="[R']"),
+        },
+    ),
+    compute=phase,
+)

@@ -7,16 +7,15 @@ Source: see `sensing`.
 """
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from superposition_cli.analyses import needs, selection
+from superposition_cli.analyses.analysis import Analysis, Key, Keys
 from superposition_cli.analyses.findings import Finding, Row
-from superposition_cli.errors import InvalidInput
 from superposition_cli.measures import decoders
-from superposition_cli.running import grid
 from superposition_cli.running.results import Results
 from superposition_cli.theory import sensing
 from superposition_cli.toy import train
@@ -24,6 +23,7 @@ from superposition_cli.toy import train
 ACTIVE = (2, 5, 10)  # k
 SIGNALS = 32  # for each embedding and k
 ITERATIONS = 800
+SHARES = (10, 50, 90)  # percent of inputs
 EXACT = 1e-3  # relative error up to which an input is recovered
 DECODERS = {"signed": False, "nonnegative": True}  # whether x >= 0 is known
 
@@ -31,14 +31,11 @@ DECODERS = {"signed": False, "nonnegative": True}  # whether x >= 0 is known
 def recovery(results: Results) -> Finding:
     """Return the share of recovered inputs over m and k, over all models of a cell.
 
-    Rows: a decoder and a k, with m_50, the n_hidden at which half of the inputs come back
-    (linear between cells; null where the share does not cross 1/2), m_10 and m_90, and
-    theory, ψ(k/n) n. Arrays: m [cells], k [K], success [decoders, K, cells], theory
-    [decoders, K].
-
-    Raises `InvalidInput` unless the run sweeps n_hidden alone, in linear models.
+    A row is a decoder and a k. The m at which a share comes back is linear between cells, and
+    null where the share is not crossed.
     """
-    m, n = check(results)
+    settings = selection.settings(results)
+    m, n = np.array([one.model.n_hidden for one in settings]), settings[0].model.n_features
     order = np.argsort(m)
     ks = [k for k in ACTIVE if k < n]
     success = np.array(
@@ -55,24 +52,11 @@ def recovery(results: Results) -> Finding:
     for d, decoder in enumerate(DECODERS):
         for i, k in enumerate(ks):
             crossed = {
-                f"m_{100 * share:g}": crossing(m[order], success[d, i], share)
-                for share in (0.1, 0.5, 0.9)
+                f"m_{share}": crossing(m[order], success[d, i], share / 100) for share in SHARES
             }
             rows.append({"decoder": decoder, "k": k, **crossed, "theory": theory[d, i]})
     arrays = {"m": m[order], "k": np.array(ks), "success": success, "theory": theory}
     return Finding({"cells": len(m), "models": results.plan.n_models}, tuple(rows), arrays)
-
-
-def check(results: Results) -> tuple[np.ndarray, int]:
-    """Return m [cells] and n of a run; `InvalidInput` where it is not about n_hidden alone."""
-    experiment = results.plan.experiment
-    if [axis.names for axis in experiment.axes] != [("model.n_hidden",)]:
-        raise InvalidInput("recovery needs a sweep over model.n_hidden and no other axis")
-    setting = results.plan.setting(0)
-    if setting.model.kind != "linear":
-        raise InvalidInput(f"recovery is for linear, not {setting.model.kind}")
-    settings = [results.plan.setting(cell) for cell in range(experiment.n_cells)]
-    return np.array([one.model.n_hidden for one in settings]), setting.model.n_features
 
 
 def crossing(m: np.ndarray, success: np.ndarray, share: float) -> float | None:
@@ -91,18 +75,41 @@ def _share(results: Results, cell: int, k: int, nonnegative: bool, widest: int) 
     first, restarts = cell * results.plan.restarts, results.plan.restarts
     W = np.stack([results.model(number)["W"] for number in range(first, first + restarts)])
     W = np.pad(W, ((0, 0), (0, 0), (0, widest - W.shape[2])))  # one program for all m
-    root = train.model_keys(*grid.roots_of_one(results.plan.setting(cell)))[1][0]
+    _, root = selection.model_keys(results.plan.setting(cell))
     keys = jax.vmap(partial(jax.random.fold_in, jax.random.fold_in(root, k)))(jnp.arange(restarts))
     arrays = (np.int32(k), jnp.asarray(W, jnp.float32), keys)
     return float(np.mean(train.compiled(_recovered, (nonnegative,), *arrays)))
 
 
 @partial(jax.jit, static_argnums=0)
-def _recovered(nonnegative: bool, k: jax.Array, W: jax.Array, keys: jax.Array) -> Any:
-    def one(W: jax.Array, key: jax.Array) -> jax.Array:
+def _recovered(nonnegative: bool, k: jax.Array, W: jax.Array, keys: jax.Array) -> jax.Array:
+    def of_model(W: jax.Array, key: jax.Array) -> jax.Array:
         x = sensing.sparse_inputs(key, SIGNALS, W.shape[0], k)
         solve = partial(decoders.basis_pursuit, W, nonnegative=nonnegative, iterations=ITERATIONS)
-        found = jax.vmap(solve)(x @ W)
-        return jnp.linalg.norm(found - x, axis=1) < EXACT * jnp.linalg.norm(x, axis=1)
+        solved = jax.vmap(solve)(x @ W)
+        return jnp.linalg.norm(solved - x, axis=1) < EXACT * jnp.linalg.norm(x, axis=1)
 
-    return jax.vmap(one)(W, keys)
+    return jax.vmap(of_model)(W, keys)
+
+
+ANALYSIS = Analysis(
+    question="How many hidden dimensions recover a sparse input exactly?",
+    needs=(needs.sweeps_only(needs.HIDDEN), needs.among(needs.KIND, "linear")),
+    runs_on="any",
+    keys=Keys(
+        numbers={"cells": Key("cells of the run"), "models": Key("models of the run")},
+        rows={
+            "decoder": Key("signed, or nonnegative where x >= 0 is known", "word"),
+            "k": Key("active features of an input"),
+            **{f"m_{share}": Key(f"m at which {share} % of inputs come back") for share in SHARES},
+            "theory": Key("statistical dimension ψ(k/n) n"),
+        },
+        arrays={
+            "m": Key("n_hidden, ascending", shape="[C]"),
+            "k": Key("active features of an input", shape="[K]"),
+            "success": Key("share of inputs that come back", shape="[decoders, K, C]"),
+            "theory": Key("statistical dimension ψ(k/n) n", shape="[decoders, K]"),
+        },
+    ),
+    compute=recovery,
+)

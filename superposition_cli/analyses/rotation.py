@@ -7,15 +7,15 @@ Elhage et al. 2022, "Privileged and non-privileged bases".
 """
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from superposition_cli.analyses import needs, selection
+from superposition_cli.analyses.analysis import CELL, CELLS, Analysis, Key, Keys
 from superposition_cli.analyses.findings import Finding, Row
-from superposition_cli.config.settings import Setting
-from superposition_cli.errors import InvalidInput
+from superposition_cli.config import Setting
 from superposition_cli.measures import rotations
 from superposition_cli.running import grid
 from superposition_cli.running.fsio import Arrays
@@ -28,55 +28,40 @@ ROTATIONS = 16
 SAMPLES = 65_536
 ANGLES = np.linspace(0, 360, 37)  # degrees
 LEAST_LOSS = 1e-12  # below it a ratio of losses says nothing
-LINEAR = ("linear", "relu_output")  # kinds without a nonlinearity on the hidden vector
 
 
 def rotation(results: Results) -> Finding:
     """Return how the loss of each cell's selected model changes when its hidden space turns.
 
     All on one fresh batch for a cell, in float32, with 16 rotations R from the Haar law, the
-    same for all cells of one seed and m. loss: that of the model f. rotated_loss: the mean
-    over R of that of f_R, with R taken in by both matrices (`models.rotated`), and
-    rotation_ratio: that by loss. unabsorbed_loss and unabsorbed_ratio: the same with R
-    applied to the hidden activation alone, the read-out as trained. Ratios are null where
-    the loss is below 1e-12, NaN in arrays.
-
-    Arrays: ratios and unabsorbed [cells, rotations]; curve [cells, angles], the ratio of
-    f_R with R by `angle` (degrees) as in `rotations.by_angle`; cell [cells].
-
-    Raises `InvalidInput` for m = 1, which has no rotations, and where no cell has a selected
-    model. Cells without one are left out.
+    same for all cells of one seed and m. Both matrices take R in (`models.rotated`), or, for
+    unabsorbed, it is applied to the hidden activation alone, the read-out as trained. Ratios
+    are null where the loss is below 1e-12, NaN in arrays. Cells without a selected model are
+    left out.
     """
-    kept = list(results.selected)
-    settings = [results.plan.setting(cell) for cell in kept]
-    if not kept:
-        raise InvalidInput("rotation needs a selected model in at least one cell")
-    if min(one.model.n_hidden for one in settings) < 2:
-        raise InvalidInput("rotation needs n_hidden of at least 2: a line has no rotations")
-    found = [
-        test(setting, results.model(results.selected[cell]))
-        for cell, setting in zip(kept, settings, strict=True)
-    ]
+    models = selection.selected(results, "rotation")
+    losses = [test(model.setting, model.params) for model in models]
     rows = tuple(
-        {**results.plan.assignment(cell), "kind": setting.model.kind, **_row(one)}
-        for cell, setting, one in zip(kept, settings, found, strict=True)
+        {**model.axes, "kind": model.setting.model.kind, **_row(of_model)}
+        for model, of_model in zip(models, losses, strict=True)
     )
     arrays = {
-        name: np.stack([_ratios(one[name], one["loss"]) for one in found])
+        name: np.stack([_ratios(of_model[name], of_model["loss"]) for of_model in losses])
         for name in ("rotated", "unabsorbed", "curve")
     }
     arrays["ratios"] = arrays.pop("rotated")
-    return Finding(overall(rows), rows, {**arrays, "angle": ANGLES, "cell": np.array(kept)})
+    cell = np.array([model.cell for model in models])
+    return Finding(overall(rows), rows, {**arrays, "angle": ANGLES, "cell": cell})
 
 
-def test(setting: Setting, params: Arrays) -> dict[str, np.ndarray]:
+def test(setting: Setting, params: Arrays) -> Arrays:
     """Return the losses of one model: loss, null [], rotated, unabsorbed [R], curve [angles]."""
-    key = jax.random.fold_in(rng.key(setting.seed), rng.Use.ROTATION)
+    key = selection.stream(setting, rng.Use.ROTATION)
     knobs = grid.knobs_of_one(setting, "float32")
     single = {name: np.asarray(leaf, np.float32) for name, leaf in params.items()}
     with jax.default_matmul_precision("highest"):
-        found = _losses(grid.spec_of(setting), knobs, key, single)
-    return {name: np.asarray(values, np.float64) for name, values in found.items()}
+        losses = _losses(grid.spec_of(setting), knobs, key, single)
+    return {name: np.asarray(values, np.float64) for name, values in losses.items()}
 
 
 @partial(jax.jit, static_argnums=0)
@@ -103,17 +88,17 @@ def _losses(spec: Spec, knobs: Knobs, key: jax.Array, params: Params) -> dict[st
     }
 
 
-def _row(found: dict[str, np.ndarray]) -> dict[str, Any]:
-    loss = float(found["loss"])
+def _row(losses: Arrays) -> Row:
+    loss = float(losses["loss"])
     return {
         "loss": loss,
-        "loss_normalised": loss / float(found["null"]),
-        "rotated_loss": float(found["rotated"].mean()),
-        "rotation_ratio": _ratio(found["rotated"].mean(), loss),
-        "rotation_ratio_least": _ratio(found["rotated"].min(), loss),
-        "rotation_ratio_most": _ratio(found["rotated"].max(), loss),
-        "unabsorbed_loss": float(found["unabsorbed"].mean()),
-        "unabsorbed_ratio": _ratio(found["unabsorbed"].mean(), loss),
+        "loss_normalised": loss / float(losses["null"]),
+        "rotated_loss": float(losses["rotated"].mean()),
+        "rotation_ratio": _ratio(losses["rotated"].mean(), loss),
+        "rotation_ratio_least": _ratio(losses["rotated"].min(), loss),
+        "rotation_ratio_most": _ratio(losses["rotated"].max(), loss),
+        "unabsorbed_loss": float(losses["unabsorbed"].mean()),
+        "unabsorbed_ratio": _ratio(losses["unabsorbed"].mean(), loss),
     }
 
 
@@ -134,11 +119,50 @@ def overall(rows: tuple[Row, ...]) -> dict[str, float | int | None]:
     unabsorbed_least: the least unabsorbed_ratio of all.
     """
     known = [row for row in rows if row["rotation_ratio"] is not None]
-    linear = [abs(row["rotation_ratio"] - 1) for row in known if row["kind"] in LINEAR]
-    relu = [row["rotation_ratio"] for row in known if row["kind"] not in LINEAR]
+    straight = {kind for kind, model in models.MODELS.items() if model.linear_hidden}
+    linear = [abs(row["rotation_ratio"] - 1) for row in known if row["kind"] in straight]
+    relu = [row["rotation_ratio"] for row in known if row["kind"] not in straight]
     return {
         "cells": len(rows),
         "rotation_gap_linear": max(linear, default=None),
         "rotation_ratio_relu": min(relu, default=None),
         "unabsorbed_least": min((row["unabsorbed_ratio"] for row in known), default=None),
     }
+
+
+ANALYSIS = Analysis(
+    question="Does it matter in which basis the hidden vector is written?",
+    needs=(
+        needs.SELECTED,
+        needs.ROTATES,
+        needs.MOMENTS,
+    ),
+    runs_on="any",
+    keys=Keys(
+        numbers={
+            "cells": CELLS,
+            "rotation_gap_linear": Key("largest |rotation_ratio - 1| without a hidden ReLU"),
+            "rotation_ratio_relu": Key("least rotation_ratio with a hidden ReLU"),
+            "unabsorbed_least": Key("least unabsorbed_ratio"),
+        },
+        rows={
+            "kind": Key("the kind of the model", "word"),
+            "loss": Key("loss of the model on a fresh batch", "loss"),
+            "loss_normalised": Key("loss by the null loss"),
+            "rotated_loss": Key("loss with both matrices rotated, mean over rotations", "loss"),
+            "rotation_ratio": Key("rotated_loss by loss"),
+            "rotation_ratio_least": Key("the least over rotations"),
+            "rotation_ratio_most": Key("the largest over rotations"),
+            "unabsorbed_loss": Key("loss with the hidden vector alone rotated, mean", "loss"),
+            "unabsorbed_ratio": Key("unabsorbed_loss by loss"),
+        },
+        arrays={
+            "ratios": Key("ratio of each rotation, taken in", shape="[C, rotations]"),
+            "unabsorbed": Key("ratio of each rotation, not taken in", shape="[C, rotations]"),
+            "curve": Key("ratio of rotations by an angle in one plane", shape="[C, angles]"),
+            "angle": Key("those angles", "degrees", "[angles]"),
+            "cell": CELL,
+        },
+    ),
+    compute=rotation,
+)

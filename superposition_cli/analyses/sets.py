@@ -7,24 +7,23 @@ order of rising p. Source: Elhage et al. 2022, "Correlated and anticorrelated fe
 
 from collections import Counter
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from superposition_cli.analyses import needs, selection
+from superposition_cli.analyses.analysis import CELLS, Analysis, Key, Keys
 from superposition_cli.analyses.findings import Finding, Row
-from superposition_cli.config.settings import Setting
-from superposition_cli.errors import InvalidInput
+from superposition_cli.analyses.selection import Selected
+from superposition_cli.config import Setting
 from superposition_cli.measures import geometry
-from superposition_cli.running import grid
+from superposition_cli.running.fsio import Arrays
 from superposition_cli.running.results import Results
 from superposition_cli.theory import correlation, linear
-from superposition_cli.toy import data
 from superposition_cli.toy.objectives import expected_loss, has_expected_loss
 from superposition_cli.toy.spec import Knobs, Params, Spec
 
-PROBABILITY = "data.feature_probability"
-KINDS = ("correlated", "anticorrelated")
 SHORTEST = 0.3  # of vectors looked at: ten features on one unit vector have .32 each
 COLLAPSED_COSINE = 0.95
 FINER = 4  # more quadrature nodes per axis than training has, whose error it may exploit
@@ -50,47 +49,20 @@ def sets(results: Results) -> Finding:
     """Return cosines within and between sets for each cell's selected model, and its loss.
 
     For up to six features the loss is the expected one, with more quadrature nodes than in
-    training (right to 1 % with four active features); else that of cells.csv. Cells without
-    a selected model (all diverged, or a rule that averages) are left out. Arrays: p, loss,
-    loss_linear, loss_digons, loss_collapsed and n_collapsed [C], NaN where there is none,
-    W [C, n, m], cosines [C, n, n], set_of [n].
-
-    Raises `InvalidInput` unless the run is of relu_output models of `KINDS`, with importance
-    1 and U[0, 1], and sweeps nothing but the probability.
+    training (right to 1 % with four active features); else that of cells.csv. Cells whose
+    models all diverged are left out.
     """
-    check(results)
-    setting = results.plan.setting(0)
+    models = selection.selected(results, "sets")
+    models = sorted(models, key=lambda model: model.of_cell("feature_probability"))
+    setting = models[0].setting
     parts = partition(setting.data.sets or (), setting.model.n_features)
-    density = np.asarray(results.cells["feature_probability"], float)
-    kept = sorted(results.selected, key=lambda cell: density[cell])
-    if not kept:
-        raise InvalidInput("sets needs a selected model in at least one cell")
-    models = [results.model(results.selected[cell]) for cell in kept]
-    W = np.stack([model["W"] for model in models]).astype(np.float64)
+    W = np.stack([model.params["W"] for model in models]).astype(np.float64)
     rows: list[Row] = []
-    for cell, model, one in zip(kept, models, W, strict=True):
-        found = {"p": float(density[cell]), **embedding(one, parts)}
-        loss = _refined_loss(results, cell, model)
-        rows.append({**results.plan.assignment(cell), **found, **_losses(results, cell, loss)})
+    for model, embedded in zip(models, W, strict=True):
+        measured = {"p": model.of_cell("feature_probability"), **embedding(embedded, parts)}
+        loss = _refined_loss(model)
+        rows.append({**model.axes, **measured, **_losses(model.setting, loss)})
     return Finding(overall(setting, rows), tuple(rows), _arrays(rows, W, parts))
-
-
-def check(results: Results) -> None:
-    """Raise `InvalidInput` where a run is not about tied features of equal importance."""
-    experiment = results.plan.experiment
-    if any(axis.names != (PROBABILITY,) for axis in experiment.axes):
-        raise InvalidInput(f"sets is for a sweep over {PROBABILITY} and no other axis")
-    for cell in range(experiment.n_cells):
-        if len(set(results.plan.setting(cell).feature_probability())) > 1:
-            raise InvalidInput("sets needs one feature probability for all features of a cell")
-    setting = results.plan.setting(0)
-    law = setting.data
-    if law.kind not in KINDS:
-        raise InvalidInput(f"sets is for {' and '.join(KINDS)} features, not {law.kind}")
-    if setting.model.kind != "relu_output":
-        raise InvalidInput(f"sets is for relu_output, not {setting.model.kind}")
-    if (law.target, law.low, law.high) != ("identity", 0, 1) or set(setting.importance()) != {1}:
-        raise InvalidInput("sets needs importance 1, features in U[0, 1] and the target identity")
 
 
 def partition(members: tuple[tuple[int, ...], ...], n_features: int) -> Partition:
@@ -100,7 +72,7 @@ def partition(members: tuple[tuple[int, ...], ...], n_features: int) -> Partitio
     return Partition(tuple(map(tuple, members)), same & ~np.eye(n_features, dtype=bool), ~same)
 
 
-def embedding(W: np.ndarray, parts: Partition) -> dict[str, Any]:
+def embedding(W: np.ndarray, parts: Partition) -> Row:
     """Measure one embedding, W [n, m]: cosines within and between sets, and collapsed sets.
 
     Over features with ‖W_i‖ > .3, of either kind: least, most and rms of the cosines, largest
@@ -117,18 +89,18 @@ def embedding(W: np.ndarray, parts: Partition) -> dict[str, Any]:
         "within": np.where(parts.within & seen, cos, np.nan),
         "between": np.where(parts.between & seen, cos, np.nan),
     }
-    found = {
+    spread = {
         f"{kind}_{name}": value
         for kind, values in of_kind.items()
         for name, value in _spread(values).items()
     }
-    within, between = found["within_rms"], found["between_rms"]
+    within, between = spread["within_rms"], spread["between_rms"]
     planar = W.shape[1] == 2
     gaps = geometry.angles_2d(W) if planar else np.zeros(0)
     return {
         "norm_least": float(norms.min()),
         "norm_most": float(norms.max()),
-        **found,
+        **spread,
         "rms_ratio": between / within if within and between is not None else None,
         "n_collapsed": collapsed(W, parts),
         "adjacent_sets": adjacent(W, parts) if planar else None,
@@ -179,13 +151,12 @@ def closed_forms(setting: Setting) -> ClosedForms:
     p = setting.feature_probability()[0]
     sizes = [len(members) for members in setting.data.sets or ()]
     tied = setting.data.kind == "correlated"
+    covariance = selection.covariance(setting)
     with jax.enable_x64(True):
-        knobs = grid.knobs_of_one(setting, "float64")
-        covariance = np.asarray(data.moments(grid.spec_of(setting), knobs).covariance)
         pair = float(correlation.digon_loss(p * p if tied else 0.0))
         alone = float(np.sum(np.asarray(correlation.collapsed_loss(p, np.array(sizes)))))
     return ClosedForms(
-        linear.linear_optimum(knobs.importance, covariance, m),
+        linear.linear_optimum(np.array(setting.importance(), float), covariance, m),
         n / 2 * pair if n <= 2 * m and _pairs_up(sizes, across=tied) else None,
         alone if tied and len(sizes) <= m else None,
     )
@@ -241,14 +212,12 @@ def _spread(values: np.ndarray) -> dict[str, float | None]:
     }
 
 
-def _refined_loss(results: Results, cell: int, model: dict[str, np.ndarray]) -> float:
-    setting = results.plan.setting(cell)
-    spec = grid.spec_of(setting)
+def _refined_loss(model: Selected) -> float:
+    spec, knobs = selection.in_float64(model.setting)
     if not has_expected_loss(spec):
-        return float(results.cells["loss"][cell])
+        return model.of_cell("loss")
     with jax.enable_x64(True):
-        knobs = grid.knobs_of_one(setting, "float64")
-        params = {name: np.asarray(value, np.float64) for name, value in model.items()}
+        params = {name: np.asarray(leaf, np.float64) for name, leaf in model.params.items()}
         return float(_finer_loss(spec, knobs, params))
 
 
@@ -257,8 +226,8 @@ def _finer_loss(spec: Spec, knobs: Knobs, params: Params) -> jax.Array:
     return expected_loss(spec, knobs, params, finer=FINER)
 
 
-def _losses(results: Results, cell: int, loss: float) -> dict[str, float | None]:
-    forms = closed_forms(results.plan.setting(cell))
+def _losses(setting: Setting, loss: float) -> dict[str, float | None]:
+    forms = closed_forms(setting)
     return {
         "loss": loss,
         "loss_linear": forms.linear,
@@ -269,7 +238,7 @@ def _losses(results: Results, cell: int, loss: float) -> dict[str, float | None]
     }
 
 
-def _arrays(rows: list[Row], W: np.ndarray, parts: Partition) -> dict[str, np.ndarray]:
+def _arrays(rows: list[Row], W: np.ndarray, parts: Partition) -> Arrays:
     names = ("p", "loss", "loss_linear", "loss_digons", "loss_collapsed", "n_collapsed")
     return {
         **{name: np.array([row[name] for row in rows], float) for name in names},
@@ -277,3 +246,70 @@ def _arrays(rows: list[Row], W: np.ndarray, parts: Partition) -> dict[str, np.nd
         "cosines": np.stack([cosines(one) for one in W]),
         "set_of": _owner(parts.sets, W.shape[1]),
     }
+
+
+COSINES = {
+    "least": "least cosine of two features",
+    "most": "largest cosine of two features",
+    "max_abs": "largest |cos| of two features",
+    "mean_abs": "mean |cos| of two features",
+    "rms": "root mean square of cosines",
+    "antipode": "largest over features of the least cosine with another",
+}
+LOSSES = {
+    "loss": Key("loss of the model", "loss"),
+    "loss_linear": Key("loss of the best linear model", "loss"),
+    "loss_digons": Key("loss of digons, in closed form", "loss"),
+    "loss_collapsed": Key("loss of collapsed sets, in closed form", "loss"),
+}
+PLACES = {"within": "of one set", "between": "of two sets"}
+ANALYSIS = Analysis(
+    question=("How do features that are active together, or never together, share dimensions?"),
+    needs=(
+        needs.SELECTED,
+        needs.sweeps_only(needs.PROBABILITY, or_none=True),
+        needs.probabilities(1),
+        needs.among("data.kind", "correlated", "anticorrelated"),
+        needs.RELU_OUTPUT,
+        needs.IDENTITY,
+        needs.UNIT_INTERVAL,
+        needs.unit_importance(),
+        needs.MOMENTS,
+    ),
+    runs_on="any",
+    keys=Keys(
+        numbers={
+            "cells": CELLS,
+            "n_sets": Key("number of sets"),
+            "collapse_rises": Key("whether n_collapsed never falls as p rises", "bool"),
+            "collapse_boundary": Key("p from which digons cost more than collapsed sets"),
+        },
+        rows={
+            "p": Key("probability of a set"),
+            "norm_least": Key("shortest ‖W_i‖"),
+            "norm_most": Key("longest ‖W_i‖"),
+            **{
+                f"{kind}_{name}": Key(f"{meaning}, {whose}")
+                for kind, whose in PLACES.items()
+                for name, meaning in COSINES.items()
+            },
+            "rms_ratio": Key("between_rms by within_rms"),
+            "n_collapsed": Key("sets of several features on one ray"),
+            "adjacent_sets": Key("sets whose features are side by side in the plane"),
+            "smallest_gap": Key("smallest angle between neighbouring features", "degrees"),
+            "largest_gap": Key("largest angle between neighbouring features", "degrees"),
+            **LOSSES,
+            "linear_ratio": Key("loss by loss_linear"),
+            "digon_ratio": Key("loss by loss_digons"),
+        },
+        arrays={
+            "p": Key("probability of a set", shape="[C]"),
+            **{name: key._replace(shape="[C]") for name, key in LOSSES.items()},
+            "n_collapsed": Key("sets of several features on one ray", shape="[C]"),
+            "W": Key("embedding", shape="[C, n, m]"),
+            "cosines": Key("cosine of every two features", shape="[C, n, n]"),
+            "set_of": Key("the set of each feature", shape="[n]"),
+        },
+    ),
+    compute=sets,
+)

@@ -1,17 +1,17 @@
 """What has each cell's best model stored, and how does it compare with a linear model?"""
 
-from typing import Any
-
 import jax
 import numpy as np
 
-from superposition_cli.analyses.findings import Finding
+from superposition_cli.analyses import needs, selection
+from superposition_cli.analyses.analysis import CELL, CELLS, Analysis, Key, Keys
+from superposition_cli.analyses.findings import Finding, Row
+from superposition_cli.config import Setting
 from superposition_cli.measures import geometry
-from superposition_cli.running import grid
 from superposition_cli.running.fsio import Arrays
 from superposition_cli.running.results import Results
 from superposition_cli.theory import linear
-from superposition_cli.toy import data, metrics
+from superposition_cli.toy import metrics
 
 
 def structure(results: Results) -> Finding:
@@ -20,10 +20,8 @@ def structure(results: Results) -> Finding:
     linear_ratio is the loss by that of the best linear model of the same data, by closed
     form (Eckart and Young; see `linear.linear_optimum`); null where that has none. Gaps are
     angles in degrees between neighbouring represented features, for two hidden dimensions.
-    Cells without a selected model (all diverged, or a rule that averages) are left out.
-
-    Arrays, unless shapes differ between cells: cell [C], W [C, n, m], b and importance
-    [C, n], superposition [C, n] (see `metrics.superposition`).
+    Cells without a selected model (all diverged, or a rule that averages) are left out. There
+    are no arrays where shapes differ between cells.
     """
     cells, loss = np.array(list(results.selected), int), results.cells["loss"]
     models = [results.model(number) for number in results.selected.values()]
@@ -31,7 +29,7 @@ def structure(results: Results) -> Finding:
     for cell, model in zip(cells, models, strict=True):
         W = model["W"].astype(np.float64)
         row = {**results.plan.assignment(int(cell)), **_of_embedding(W)}
-        row["linear_ratio"] = _linear_ratio(results, int(cell), float(loss[cell]))
+        row["linear_ratio"] = _linear_ratio(results.plan.setting(int(cell)), float(loss[cell]))
         rows.append(row)
     return Finding({"cells": len(rows)}, tuple(rows), _arrays(results, cells, models))
 
@@ -53,7 +51,7 @@ def _arrays(results: Results, cells: np.ndarray, models: list[Arrays]) -> Arrays
     }
 
 
-def _of_embedding(W: np.ndarray) -> dict[str, Any]:
+def _of_embedding(W: np.ndarray) -> Row:
     gaps = geometry.angles_2d(W) if W.shape[1] == 2 else np.zeros(0)
     norms = np.linalg.norm(W, axis=1)
     return {
@@ -65,13 +63,39 @@ def _of_embedding(W: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _linear_ratio(results: Results, cell: int, loss: float) -> float | None:
-    """The loss by the linear optimum of the cell's data, in double precision."""
-    setting = results.plan.setting(cell)
-    with jax.enable_x64(True):
-        knobs = grid.knobs_of_one(setting, "float64")
-        covariance = np.asarray(data.moments(grid.spec_of(setting), knobs).covariance)
+def _linear_ratio(setting: Setting, loss: float) -> float | None:
+    """The loss by the linear optimum of a setting's data, in double precision."""
+    covariance = selection.covariance(setting)
+    importance = np.array(setting.importance(), float)
     try:
-        return loss / linear.linear_optimum(knobs.importance, covariance, setting.model.n_hidden)
+        return loss / linear.linear_optimum(importance, covariance, setting.model.n_hidden)
     except (ValueError, ZeroDivisionError):
         return None
+
+
+ANALYSIS = Analysis(
+    question=(
+        "What has each cell's best model stored, and how does it compare with a linear model?"
+    ),
+    needs=(needs.MOMENTS,),
+    runs_on="any",
+    keys=Keys(
+        numbers={"cells": CELLS},
+        rows={
+            "structure": Key("polytopes that represented features form", "word"),
+            "represented": Key("features with ‖W_i‖ > 1/2"),
+            "smallest_norm": Key("shortest ‖W_i‖"),
+            "smallest_gap": Key("smallest angle between neighbouring features", "degrees"),
+            "largest_gap": Key("largest angle between neighbouring features", "degrees"),
+            "linear_ratio": Key("loss by that of the best linear model; null where unknown"),
+        },
+        arrays={
+            "cell": CELL,
+            "W": Key("embedding", shape="[C, n, m]"),
+            "b": Key("biases", shape="[C, n]"),
+            "importance": Key("I_i", shape="[C, n]"),
+            "superposition": Key("squared interference met by each feature", shape="[C, n]"),
+        },
+    ),
+    compute=structure,
+)

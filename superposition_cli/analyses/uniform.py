@@ -6,20 +6,22 @@ in order of rising 1/p. Source: Elhage et al. 2022, "The geometry of superpositi
 """
 
 from collections import Counter
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from superposition_cli.analyses.findings import Finding, Row
-from superposition_cli.errors import InvalidInput
+from superposition_cli.analyses import needs, selection
+from superposition_cli.analyses.analysis import CELLS, Analysis, Key, Keys
+from superposition_cli.analyses.findings import Finding, Row, number
 from superposition_cli.measures import geometry
 from superposition_cli.running.results import Results
 from superposition_cli.theory.phases import UNIFORM_POLYTOPES, Polytope, benefit_per_dimension
 from superposition_cli.toy import metrics
 
-PROBABILITY = "data.feature_probability"
 STICKY: dict[str, float | tuple[float, ...]] = {
     "sticky_1": 1.0,
     "sticky_3_4": 3 / 4,
@@ -39,7 +41,7 @@ SUPERPOSED = 0.5  # up to this p features share dimensions in tight frames, so �
 class Embedding(NamedTuple):
     """What an analysis needs of one embedding, W [n, m]."""
 
-    measured: dict[str, Any]
+    measured: Row
     D: np.ndarray  # [n], D_i; NaN for a feature that is not represented
     norms: np.ndarray  # [n]
     shape: tuple[int, int]  # n features, m hidden dimensions
@@ -48,69 +50,38 @@ class Embedding(NamedTuple):
 def uniform(results: Results) -> Finding:
     """Return the geometry of each cell's selected model, and of the run as a whole.
 
-    d_star_monotone: whether D* falls from each p to the next smaller one. sum_share_least
-    and sum_share_most: Σ D_i / m over p <= 1/2, null where there is no such cell. Cells
-    without a selected model (all diverged, or a rule that averages) are left out.
-
-    Raises `InvalidInput` unless the run sweeps the feature probability alone, of equally
-    important independent features in a relu_output model.
+    Cells whose models all diverged are left out.
     """
-    check(results)
-    columns = results.cells
-    density = np.asarray(columns["feature_probability"], float)
-    kept = sorted(results.selected, key=lambda cell: -density[cell])
-    if not kept:
-        raise InvalidInput("uniform needs a selected model in at least one cell")
-    found = [embedding(results.model(results.selected[cell])["W"]) for cell in kept]
-    benefits = benefit_curves(density[kept])
+    models = selection.selected(results, "uniform")
+    models = sorted(models, key=lambda model: -model.of_cell("feature_probability"))
+    p = np.array([model.of_cell("feature_probability") for model in models])
     cells = [
         {
-            **results.plan.assignment(cell),
-            "inverse_density": float(1 / density[cell]),
-            "loss_normalised": _number(columns["loss_normalised"][cell]),
+            **model.axes,
+            "inverse_density": float(1 / density),
+            "loss_normalised": number(model.of_cell("loss_normalised")),
         }
-        for cell in kept
+        for model, density in zip(models, p, strict=True)
     ]
-    return assemble(density[kept], cells, found, benefits)
+    return assemble(p, cells, [embedding(model.params["W"]) for model in models], benefit_curves(p))
 
 
 def assemble(
-    p: np.ndarray, cells: list[dict[str, Any]], found: list[Embedding], benefits: np.ndarray
+    p: np.ndarray, cells: Sequence[Row], embeddings: list[Embedding], benefits: np.ndarray
 ) -> Finding:
-    """Put cells, their embeddings and the theory together, all in order of falling p [P].
-
-    Arrays: p and D_star [P], D and norms [P, n], benefit [polytopes, P].
-    """
-    n, m = found[0].shape
+    """Put cells, their embeddings and the theory together, all in order of falling p [P]."""
+    n, m = embeddings[0].shape
     theory = predictions(benefits, n, m)
-    parts = zip(cells, found, theory, strict=True)
+    parts = zip(cells, embeddings, theory, strict=True)
     rows = tuple({**cell, **one.measured, **predicted} for cell, one, predicted in parts)
     arrays = {
         "p": p,
         "D_star": np.array([row["d_star"] for row in rows], float),
-        "D": np.stack([one.D for one in found]),
-        "norms": np.stack([one.norms for one in found]),
+        "D": np.stack([one.D for one in embeddings]),
+        "norms": np.stack([one.norms for one in embeddings]),
         "benefit": benefits,
     }
     return Finding(overall(p, rows), rows, arrays)
-
-
-def check(results: Results) -> None:
-    """Raise `InvalidInput` where a run is no sweep of uniform superposition."""
-    experiment = results.plan.experiment
-    if [axis.names for axis in experiment.axes] != [(PROBABILITY,)]:
-        raise InvalidInput(f"uniform needs a sweep over {PROBABILITY} and no other axis")
-    (axis,) = experiment.axes
-    if not all(isinstance(axis.item(i)[0], int | float) for i in range(axis.length)):
-        raise InvalidInput("uniform needs one feature probability for all features of a cell")
-    setting = results.plan.setting(0)
-    data = setting.data
-    if setting.model.kind != "relu_output":
-        raise InvalidInput(f"uniform is for relu_output, not {setting.model.kind}")
-    if (data.kind, data.target, data.low, data.high) != ("uniform", "identity", 0, 1):
-        raise InvalidInput("uniform is for independent features in U[0, 1] and the target identity")
-    if set(setting.importance()) != {1}:
-        raise InvalidInput("uniform needs importance 1 for all features")
 
 
 def embedding(W: np.ndarray) -> Embedding:
@@ -124,9 +95,9 @@ def embedding(W: np.ndarray) -> Embedding:
         on_device = jnp.asarray(W)
         D = np.asarray(metrics.feature_dimensionality(on_device))
         norms = np.asarray(metrics.feature_norms(on_device))
-        d_star = _number(metrics.dims_per_feature(on_device))
+        d_star = number(metrics.dims_per_feature(on_device))
         sticky = {
-            name: _number(metrics.sticky_fraction(on_device, fraction))
+            name: number(metrics.sticky_fraction(on_device, fraction))
             for name, fraction in STICKY.items()
         }
     represented = norms > metrics.REPRESENTED_NORM
@@ -140,7 +111,7 @@ def embedding(W: np.ndarray) -> Embedding:
     return Embedding(measured, np.where(represented, D, np.nan), norms, (len(W), W.shape[1]))
 
 
-def polytopes(W: np.ndarray, D: np.ndarray) -> dict[str, Any]:
+def polytopes(W: np.ndarray, D: np.ndarray) -> Row:
     """Count the components of the feature graph by the polytope they form.
 
     components_<label> for the labels of `geometry.polytope_label`; a tight frame without a
@@ -183,22 +154,22 @@ def _saved(cosines: jax.Array, p: jax.Array) -> jax.Array:
     return jax.lax.map(lambda one: benefit_per_dimension(polytope, one), p)
 
 
-def predictions(benefits: np.ndarray, n: int, m: int) -> list[dict[str, Any]]:
+def predictions(benefits: np.ndarray, n: int, m: int) -> list[Row]:
     """Return for each p the best polytope, its benefit B and L / L_null = 1 - B m / n.
 
     For n >> m features in m dimensions all filled with copies of one polytope, benefits
     [polytopes, P]. Never below 0, and null once the copies need more than n features.
     """
     names, best = list(UNIFORM_POLYTOPES), benefits.argmax(axis=0)
-    found = []
+    predicted: list[Row] = []
     for i, which in enumerate(best):
         polytope, benefit = UNIFORM_POLYTOPES[names[which]], float(benefits[which, i])
         needed = (len(polytope.cosines) + 1) / polytope.dimensions * m
-        predicted = max(0.0, 1 - benefit * m / n) if needed <= n else None
-        found.append(
-            {"best_polytope": names[which], "benefit": benefit, "predicted_loss": predicted}
+        loss = max(0.0, 1 - benefit * m / n) if needed <= n else None
+        predicted.append(
+            {"best_polytope": names[which], "benefit": benefit, "predicted_loss": loss}
         )
-    return found
+    return predicted
 
 
 def overall(p: np.ndarray, rows: tuple[Row, ...]) -> dict[str, float | int | bool | None]:
@@ -214,6 +185,59 @@ def overall(p: np.ndarray, rows: tuple[Row, ...]) -> dict[str, float | int | boo
     }
 
 
-def _number(value: Any) -> float | None:
-    """A number that JSON can hold; None where there is none."""
-    return float(value) if np.isfinite(value) else None
+def _words(fraction: float | tuple[float, ...]) -> str:
+    several = fraction if isinstance(fraction, tuple) else (fraction,)
+    return ", ".join(str(Fraction(one).limit_denominator(8)) for one in several)
+
+
+ANALYSIS = Analysis(
+    question="How do equally important features share dimensions as they become sparse?",
+    needs=(
+        needs.SELECTED,
+        needs.sweeps_only(needs.PROBABILITY),
+        needs.probabilities(1),
+        needs.RELU_OUTPUT,
+        needs.INDEPENDENT,
+        needs.IDENTITY,
+        needs.UNIT_INTERVAL,
+        needs.unit_importance(),
+    ),
+    runs_on="any",
+    keys=Keys(
+        numbers={
+            "cells": CELLS,
+            "d_star_monotone": Key("whether D* falls from each p to the next smaller", "bool"),
+            "sum_share_least": Key(f"least sum_share over p <= {SUPERPOSED:g}"),
+            "sum_share_most": Key(f"largest sum_share over p <= {SUPERPOSED:g}"),
+        },
+        rows={
+            "inverse_density": Key("1/p"),
+            "loss_normalised": Key("loss by the null loss"),
+            "d_star": Key("D* = m / ‖W‖²"),
+            "represented": Key("features with ‖W_i‖ > 1/2"),
+            "sum_share": Key("Σ D_i / m"),
+            **{
+                name: Key(f"share of represented features with D_i at {_words(fraction)}")
+                for name, fraction in STICKY.items()
+            },
+            "structure": Key("polytopes that represented features form", "word"),
+            "components": Key("components of the feature graph"),
+            **{
+                f"components_{label.replace(' ', '_')}": Key(f"components that are {label}")
+                for label in (*LABELS, OTHER)
+            },
+            "digon_share": Key("share of digons among components of several features"),
+            "best_polytope": Key("polytope of most benefit, in theory", "word"),
+            "benefit": Key("its benefit B per dimension"),
+            "predicted_loss": Key("loss by null loss of copies of it, 1 - B m / n"),
+        },
+        arrays={
+            "p": Key("feature probability", shape="[C]"),
+            "D_star": Key("D*", shape="[C]"),
+            "D": Key("D_i; NaN if not represented", shape="[C, n]"),
+            "norms": Key("‖W_i‖", shape="[C, n]"),
+            "benefit": Key("benefit per dimension of each polytope", shape="[polytopes, C]"),
+        },
+    ),
+    compute=uniform,
+)

@@ -103,6 +103,6 @@ LISTS: dict[str, Callable[[Path], Rows]] = {
     "objectives": _documented("toy.objectives", "OBJECTIVES", lambda entry: _sentence(entry.loss)),
     "optimizers": _documented("toy.train", "OPTIMIZERS", _sentence),
     "schedules": _documented("toy.train", "SCHEDULES", _sentence),
-    "analyses": _documented("analyses", "ANALYSES", _sentence),
+    "analyses": _documented("analyses", "ANALYSES", lambda entry: entry.question),
     "metrics": _documented("toy.metrics", "METRICS", lambda entry: entry.about),
 }

@@ -1,8 +1,10 @@
 """Learning dynamics: trained runs, known levels, and who is refused."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
-from helpers import Planned, commanded
+from helpers import commanded, refusal
 
 from superposition_cli.analyses import dynamics as module
 from superposition_cli.errors import InvalidInput
@@ -110,28 +112,21 @@ def test_stages_name_the_levels_that_plateaus_are_at():
     assert nothing["collapse_level"] is None
 
 
-class Started(Planned):
-    """A run that has kept ten snapshots of a model."""
-
-    def __init__(self, *overrides):
-        super().__init__(SAMPLED, *overrides)
-        self.history = {"snapshot_step": np.arange(10)}
-        self.summary = {"selected": np.array([True])}
-
-
 @pytest.mark.parametrize(
-    ("overrides", "changes", "why"),
+    ("override", "why"),
     [
-        (["sweep={parameters: {train.steps: [1, 2]}}"], {}, "one program"),
-        (["train.select=mean"], {}, "select: best"),
-        ([], {"history": {"snapshot_step": np.arange(2)}}, "more snapshots"),
-        ([], {"history": {"snapshot_step": np.arange(0)}}, "more snapshots"),
-        ([], {"summary": {"selected": np.array([False])}}, "did not diverge"),
+        ("sweep={parameters: {train.steps: [1, 2]}}", "one program"),
+        ("train.select=mean", "train.select best, not mean"),
+        ("train.snapshots=2", "more snapshots"),
+        ("train.snapshots=0", "more snapshots"),
+        ("train.steps=2", "more snapshots"),
     ],
 )
-def test_other_runs_are_refused(overrides, changes, why):
-    results = Started(*overrides)
-    for name, value in changes.items():
-        setattr(results, name, value)
-    with pytest.raises(InvalidInput, match=why):
-        module.check(results)
+def test_other_runs_are_refused(override, why):
+    assert why in refusal("dynamics", SAMPLED, override)
+
+
+def test_a_run_that_diverged_is_refused():
+    results = SimpleNamespace(summary={"selected": np.array([False])})
+    with pytest.raises(InvalidInput, match="did not diverge"):
+        module.dynamics(results)

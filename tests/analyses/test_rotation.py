@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from helpers import refusal
 from scipy import integrate
 
 from superposition_cli import config
@@ -103,5 +104,4 @@ def test_no_ratio_of_next_to_no_loss():
 def test_runs_without_rotations_or_models_are_refused():
     with pytest.raises(InvalidInput, match="at least one cell"):
         module.rotation(held({}))
-    with pytest.raises(InvalidInput, match="no rotations"):
-        module.rotation(held({0: PLAIN}, "model.n_hidden=1"))
+    assert "no rotations" in refusal("rotation", TEXT, "model.n_hidden=1")

@@ -5,10 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import make_knobs, make_spec
-from helpers import Planned, commanded
+from helpers import commanded, plan, refusal
 
 from superposition_cli.analyses import adversarial as module
-from superposition_cli.errors import InvalidInput
 from superposition_cli.measures import attack
 
 TINY = """\
@@ -70,7 +69,7 @@ def test_an_attacked_digon_by_hand():
     """One of two opposite features is active: a push moves h by sqrt 2 λ and costs 2 λ², which
     is λ² by D_i = 1/2, for the dimension has two features. λ is a tenth of E x = 1/2.
     """
-    setting = Planned(TINY, "sweep=null", *DIGON).plan.setting(0)
+    setting = plan(TINY, "sweep=null", *DIGON).setting(0)
     row = module.measured(setting, {"W": np.array([[1.0], [-1.0]]), "b": np.zeros(2)})
     error = 5 * 0.1 * np.sqrt(1 / 12 / module.SAMPLES)  # five standard errors of the mean
     assert row["attack_length"] == pytest.approx(0.05, abs=error)
@@ -107,7 +106,4 @@ def test_cells_are_in_order_of_falling_probability(tmp_path):
     ],
 )
 def test_other_runs_are_refused(override, why):
-    results = Planned(TINY, "sweep=null", override)
-    results.selected = {0: 0}
-    with pytest.raises(InvalidInput, match=why):
-        module.check(results)
+    assert why in refusal("adversarial", TINY, "sweep=null", override)

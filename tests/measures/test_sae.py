@@ -8,10 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import make_knobs, make_spec
-from helpers import Planned, commanded
+from helpers import commanded, plan, refusal
 
 from superposition_cli.analyses import dictionary as module
-from superposition_cli.errors import InvalidInput
 from superposition_cli.measures import sae
 from superposition_cli.toy import rng, train
 
@@ -117,8 +116,7 @@ def test_a_run_has_a_row_for_every_width_and_price(tmp_path, monkeypatch):
 
 
 def test_models_with_a_hidden_relu_are_refused():
-    with pytest.raises(InvalidInput, match="not relu_hidden"):
-        module.check(Planned(TINY, "model.kind=relu_hidden"))
+    assert "not relu_hidden" in refusal("dictionary", TINY, "model.kind=relu_hidden")
 
 
 def test_two_analyses_share_a_number_but_no_model():
@@ -126,7 +124,7 @@ def test_two_analyses_share_a_number_but_no_model():
     folder = Path(module.__file__).parent
     users = {path.stem for path in folder.glob("*.py") if "Use.ANALYSIS" in path.read_text()}
     assert users == {"computation", "dictionary"}
-    assert "abs" not in module.HIDDEN
+    assert "hidden vector is Wᵀx, not abs" in refusal("dictionary", TINY, "model.kind=abs")
 
 
 def words(keys, *path):
@@ -138,7 +136,7 @@ def words(keys, *path):
 
 def test_autoencoders_are_measured_on_nothing_they_were_trained_on(monkeypatch):
     """No key of resampling or measurement begins them (0) or draws a batch (1, then the step)."""
-    seen, compiled, setting = [], train.compiled, Planned(TINY).plan.setting(0)
+    seen, compiled, setting = [], train.compiled, plan(TINY).setting(0)
 
     def record(function, static, *arrays, **options):
         if function in (module._resample, module._measure):

@@ -1,0 +1,81 @@
+"""The models an analysis looks at: one of each cell, with all that is known of it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+
+from superposition_cli.config import Setting
+from superposition_cli.errors import InvalidInput
+from superposition_cli.running import grid
+from superposition_cli.running.fsio import Arrays
+from superposition_cli.running.results import Results
+from superposition_cli.toy import data, rng, train
+from superposition_cli.toy.spec import Knobs, Spec
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The selected model of one cell.
+
+    number: which of the run's models it is. axes: what the sweep sets in its cell.
+    """
+
+    cell: int
+    number: int
+    setting: Setting
+    axes: dict[str, Any]
+    results: Results = field(repr=False)
+
+    @property
+    def params(self) -> Arrays:
+        """Its parameters by name, W [n, m] ...; read at every use."""
+        return self.results.model(self.number)
+
+    def of_cell(self, column: str) -> float:
+        """Return a number of cells.csv."""
+        return float(self.results.cells[column][self.cell])
+
+
+def selected(results: Results, analysis: str) -> list[Selected]:
+    """Return the selected models of a run in the order of their cells.
+
+    A cell whose models all diverged has none. Raises `InvalidInput`, in the name of the
+    analysis, where no cell has one.
+    """
+    plan = results.plan
+    chosen = [
+        Selected(cell, number, plan.setting(cell), plan.assignment(cell), results)
+        for cell, number in results.selected.items()
+    ]
+    if not chosen:
+        raise InvalidInput(f"{analysis} needs a selected model in at least one cell")
+    return chosen
+
+
+def settings(results: Results) -> list[Setting]:
+    """Return the settings of all cells of a run."""
+    return [results.plan.setting(cell) for cell in range(results.plan.experiment.n_cells)]
+
+
+def in_float64(setting: Setting) -> tuple[Spec, Knobs]:
+    """Return the program of a setting and its numbers in float64, for use under x64."""
+    return grid.spec_of(setting), grid.knobs_of_one(setting, "float64")
+
+
+def covariance(setting: Setting) -> np.ndarray:
+    """Return the exact covariance [n, n] of a setting's targets in double precision."""
+    with jax.enable_x64(True):
+        return np.asarray(data.moments(*in_float64(setting)).covariance)
+
+
+def model_keys(setting: Setting) -> tuple[jax.Array, jax.Array]:
+    """Return the key that a setting's first restart trains with, and its evaluation key."""
+    own, evaluation = train.model_keys(*grid.roots_of_one(setting))
+    return own[0], evaluation[0]
+
+
+def stream(setting: Setting, number: int) -> jax.Array:
+    """Return a key of an analysis' own, the same for all settings of one seed."""
+    return jax.random.fold_in(rng.key(setting.seed), number)
