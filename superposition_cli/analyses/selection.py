@@ -39,19 +39,26 @@ class Selected:
 
 
 def selected(results: Results, analysis: str) -> list[Selected]:
-    """Return the selected models of a run in the order of their cells.
+    """Return the selected models of a run in the order of their cells, at least one.
 
-    A cell whose models all diverged has none. Raises `InvalidInput`, in the name of the
-    analysis, where no cell has one.
+    Raises `InvalidInput`, in the name of the analysis, where no cell has one.
     """
-    plan = results.plan
-    chosen = [
-        Selected(cell, number, plan.setting(cell), plan.assignment(cell), results)
-        for cell, number in results.selected.items()
-    ]
+    chosen = any_selected(results)
     if not chosen:
         raise InvalidInput(f"{analysis} needs a selected model in at least one cell")
     return chosen
+
+
+def any_selected(results: Results) -> list[Selected]:
+    """Return the selected models of a run in the order of their cells.
+
+    There is none of a cell whose models all diverged, nor under a rule that averages.
+    """
+    plan = results.plan
+    return [
+        Selected(cell, number, plan.setting(cell), plan.assignment(cell), results)
+        for cell, number in results.selected.items()
+    ]
 
 
 def settings(results: Results) -> list[Setting]:
