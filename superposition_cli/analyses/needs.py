@@ -44,7 +44,7 @@ class Cells(NamedTuple):
             longest = int(self.most ** (1 / sum(length > 1 for length in walked)))
             walked = [min(length, longest) for length in walked]
         for choice in itertools.product(*map(_spread, axes, walked)):
-            assignment: dict[str, Any] = {}
+            assignment: dict[str, object] = {}
             for axis, i in zip(axes, choice, strict=True):
                 assignment |= zip(axis.names, axis.item(i), strict=True)
             setting = self.experiment.attempt(assignment)

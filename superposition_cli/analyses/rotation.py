@@ -28,7 +28,7 @@ ROTATIONS = 16
 SAMPLES = 65_536
 ANGLES = np.linspace(0, 360, 37)  # degrees
 STREAM = 0x726F7461  # what the seed's key is folded with; restarts never count so far
-LEAST_LOSS = 1e-12  # below it a ratio of losses says nothing
+LEAST_LOSS = 1e-12  # below it ratios of losses are of rounding errors
 LINEAR = ("linear", "relu_output")  # kinds without a nonlinearity on the hidden vector
 
 

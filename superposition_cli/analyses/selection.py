@@ -1,11 +1,11 @@
 """The models an analysis looks at: one of each cell, with all that is known of it."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 import numpy as np
 
+from superposition_cli.analyses.findings import Row
 from superposition_cli.config import Setting
 from superposition_cli.errors import InvalidInput
 from superposition_cli.running import grid
@@ -25,7 +25,7 @@ class Selected:
     cell: int
     number: int
     setting: Setting
-    axes: dict[str, Any]
+    axes: Row
     results: Results = field(repr=False)
 
     @property

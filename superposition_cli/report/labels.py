@@ -71,7 +71,7 @@ def percent(share: object) -> str:
 
 
 def cell(assignment: Mapping[str, Any]) -> str:
-    """Return what tells a cell from others: "p = 0.1, linear"; words speak for themselves."""
+    """Return what tells a cell from others: "p = 0.1, linear"; words come without a name."""
     return ", ".join(
         value(given) if isinstance(given, str) else f"{heading(name)} = {value(given)}"
         for name, given in assignment.items()

@@ -1,4 +1,4 @@
-"""Where the pentagon gives way to two digons, and how both branches deform on the way."""
+"""Where two digons become better than the pentagon, and how both branches deform."""
 
 from typing import Any
 
