@@ -28,8 +28,11 @@ def capacity(results: Results) -> Finding:
     Cells without one are left out.
     """
     models = selection.selected(results, "capacity")
-    C = np.stack([capacities(model.params["W"]) for model in models])
-    cost = np.stack([costs(model.params, model.setting) for model in models])
+    params = [model.params for model in models]
+    C = np.stack([capacities(given["W"]) for given in params])
+    cost = np.stack(
+        [costs(given, model.setting) for given, model in zip(params, models, strict=True)]
+    )
     importance = np.array([model.setting.importance() for model in models], float)
     rows = tuple(
         {**model.axes, **of_embedding(shares, weights, model.setting.model.n_hidden)}

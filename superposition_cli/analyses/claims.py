@@ -7,7 +7,7 @@ import numpy as np
 
 from superposition_cli import analyses
 from superposition_cli.analyses import findings
-from superposition_cli.analyses.findings import Finding
+from superposition_cli.analyses.findings import Finding, Row, Value
 from superposition_cli.config import Expectation
 from superposition_cli.errors import InvalidInput
 from superposition_cli.running.results import Results
@@ -19,9 +19,9 @@ class Verdict(NamedTuple):
     id: str
     claim: str
     finding: str
-    where: Mapping[str, Any]
+    where: Row
     expected: str
-    observed: Any
+    observed: Value
     passed: bool
 
 
@@ -86,7 +86,7 @@ def expected(entry: Expectation) -> str:
     return f"{entry.approx:g} +- {slack}"
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Return an observed or expected value for the eye, numbers to six digits."""
     if value is None or isinstance(value, bool):
         return {None: "none", True: "true", False: "false"}[value]

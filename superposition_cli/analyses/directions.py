@@ -125,15 +125,15 @@ def named(name: str, epsilon: float) -> str:
 
 def _arrays(samples: list[Sample]) -> dict[str, np.ndarray]:
     edges = np.linspace(0, 1, BINS + 1)
-    count = np.array([one.vectors for one in samples])
-    m = np.array([one.dimensions for one in samples])
+    count = np.array([of_cell.vectors for of_cell in samples])
+    m = np.array([of_cell.dimensions for of_cell in samples])
     return {
         "edges": edges,
-        "histogram": np.stack([one.histogram for one in samples]),
+        "histogram": np.stack([of_cell.histogram for of_cell in samples]),
         "tail_exact": np.asarray(packing.tail(m[:, None], edges[:-1])),
         "count": count,
         "dimensions": m,
-        "coherence": np.stack([one.coherence for one in samples]),
+        "coherence": np.stack([of_cell.coherence for of_cell in samples]),
         "welch_bound": np.asarray(linear.welch_bound(count.astype(float), m)),
     }
 

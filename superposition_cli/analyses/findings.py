@@ -12,6 +12,7 @@ from superposition_cli.running import fsio
 from superposition_cli.running.fsio import Arrays
 
 SCHEMA_VERSION = 1
+Value = float | int | str | bool | None
 Row = Mapping[str, Any]
 
 
@@ -24,7 +25,7 @@ class Finding(NamedTuple):
     arrays: what a figure is drawn from, by name.
     """
 
-    numbers: Mapping[str, float | int | str | bool | None]
+    numbers: Mapping[str, Value]
     rows: tuple[Row, ...] = ()
     arrays: Mapping[str, np.ndarray] = {}
 
@@ -65,7 +66,7 @@ def load(folder: Path, name: str) -> Finding | None:
     return Finding(content["numbers"], tuple(content["rows"]), arrays)
 
 
-def pick(finding: Finding, key: str, where: Mapping[str, Any] | None) -> Any:
+def pick(finding: Finding, key: str, where: Row | None) -> Value:
     """Return the number a claim is about: `key` of the whole, or of the one row `where` names.
 
     Axes are matched to nine digits. Raises `InvalidInput` when no row, several rows or no
@@ -80,9 +81,11 @@ def pick(finding: Finding, key: str, where: Mapping[str, Any] | None) -> Any:
         raise InvalidInput(f"{len(rows)} rows, not one, have {dict(where)}")
     if key not in rows[0]:
         raise InvalidInput(f"rows have no {key}; they have {', '.join(rows[0])}")
-    return rows[0][key]
+    value: Value = rows[0][key]
+    return value
 
 
-def _same(found: Any, wanted: Any) -> bool:
-    numbers = isinstance(found, int | float) and isinstance(wanted, int | float)
-    return bool(np.isclose(found, wanted, rtol=1e-9, atol=0)) if numbers else found == wanted
+def _same(value: object, wanted: object) -> bool:
+    if isinstance(value, int | float) and isinstance(wanted, int | float):
+        return bool(np.isclose(value, wanted, rtol=1e-9, atol=0))
+    return value == wanted

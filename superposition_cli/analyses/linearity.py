@@ -151,7 +151,7 @@ def probe_r2(fit: Moments, held_out: Moments) -> np.ndarray:
 
 
 def read_out_ratio(setting: Setting, loss: float, r2: np.ndarray) -> float | None:
-    """Return the loss by Σ_i I_i σ_i² (1 - R²_i), None where that is no loss to speak of."""
+    """Return the loss by Σ_i I_i σ_i² (1 - R²_i), None where that is 0 up to rounding."""
     variance = np.diagonal(selection.covariance(setting))
     parts = np.array(setting.importance(), float) * variance
     left = float(np.sum(parts * (1 - r2)))

@@ -47,19 +47,23 @@ class Cells(NamedTuple):
             longest = int(self.most ** (1 / sum(length > 1 for length in walked)))
             walked = [min(length, longest) for length in walked]
         for choice in itertools.product(*map(_spread, axes, walked)):
-            assignment: dict[str, Any] = {}
+            assignment: dict[str, object] = {}
             for axis, i in zip(axes, choice, strict=True):
                 assignment |= zip(axis.names, axis.item(i), strict=True)
             setting = self.experiment.attempt(assignment)
             if isinstance(setting, Setting):
                 yield setting
 
-    def place(self, field: str) -> Place:
-        """Return where a field is written: on an axis, or in the base."""
+    def place(self, field: str, in_base: bool = False) -> Place:
+        """Return where a field is written: on an axis, or in the base.
+
+        An axis of one entry of it is not to blame for what is in the base already.
+        """
         names = [name for axis in self.experiment.axes for name in axis.names]
-        swept = [name for name in names if _is_part(name, field)]
-        if swept:
-            return ("sweep", "parameters", swept[0])
+        whole = [name for name in names if name in _spellings(field)]
+        entries = [name for name in names if not in_base and _is_part(name, field)]
+        if whole or entries:
+            return ("sweep", "parameters", (whole or entries)[0])
         if field == PROBABILITY and self.experiment.data.sparsity is not None:
             return ("data", "sparsity")
         return tuple(field.split("."))
@@ -98,12 +102,14 @@ class EachCell(NamedTuple):
 
     def complaint(self, cells: Cells) -> Complaint | None:
         """Return the complaint about the first cell that falls short."""
-        for setting in cells.settings(*self.fields):
-            if fault := self.fault(setting):
-                got = f", not {fault.got}" if fault.got else ""
-                why = f": {self.why}" if self.why else ""
-                return Complaint(cells.place(fault.field), f"{self.what}{got}{why}")
-        return None
+        faults = [self.fault(setting) for setting in cells.settings(*self.fields)]
+        fault = next(filter(None, faults), None)
+        if fault is None:
+            return None
+        got = f", not {fault.got}" if fault.got else ""
+        why = f": {self.why}" if self.why else ""
+        in_base = all(faults) and self.fault(cells.experiment.base) is not None
+        return Complaint(cells.place(fault.field, in_base), f"{self.what}{got}{why}")
 
 
 class WholeGrid(NamedTuple):
@@ -269,10 +275,14 @@ def _sets(axis: Axis, *fields: str) -> bool:
 
 
 def _is_part(name: str, field: str) -> bool:
-    """Whether an axis sets a field or an entry of it, under either of two names."""
+    """Whether the name of an axis is that of a field or of an entry of it."""
+    return any(name == known or name.startswith(f"{known}.") for known in _spellings(field))
+
+
+def _spellings(field: str) -> tuple[str, ...]:
+    """The names a field is written under: a probability may be given as a sparsity."""
     section, _, last = field.partition(".")
-    names = (field, f"{section}.{PAIR.get(last, last)}")
-    return any(name == known or name.startswith(f"{known}.") for known in names)
+    return (field, f"{section}.{PAIR.get(last, last)}")
 
 
 def _spread(axis: Axis, count: int) -> list[int]:

@@ -168,7 +168,7 @@ def canonical(W: np.ndarray) -> np.ndarray:
     """Return an embedding [n, 2] rotated and reflected into its canonical orientation.
 
     The first feature points along +x and the second has y > 0. A feature that is not
-    represented has no say: the next one takes its place, as it does for the second one
+    represented does not count: the next one takes its place, as it does for the second one
     where that is on the axis of the first. W needs one represented feature.
     """
     norms = np.linalg.norm(W, axis=1)

@@ -27,7 +27,7 @@ from superposition_cli.toy.spec import Knobs, Params, Spec
 ROTATIONS = 16
 SAMPLES = 65_536
 ANGLES = np.linspace(0, 360, 37)  # degrees
-LEAST_LOSS = 1e-12  # below it a ratio of losses says nothing
+LEAST_LOSS = 1e-12  # below it ratios of losses are of rounding errors
 
 
 def rotation(results: Results) -> Finding:

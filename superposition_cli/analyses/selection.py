@@ -1,11 +1,11 @@
 """The models an analysis looks at: one of each cell, with all that is known of it."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 import numpy as np
 
+from superposition_cli.analyses.findings import Row
 from superposition_cli.config import Setting
 from superposition_cli.errors import InvalidInput
 from superposition_cli.running import grid
@@ -25,7 +25,7 @@ class Selected:
     cell: int
     number: int
     setting: Setting
-    axes: dict[str, Any]
+    axes: Row
     results: Results = field(repr=False)
 
     @property
@@ -39,19 +39,26 @@ class Selected:
 
 
 def selected(results: Results, analysis: str) -> list[Selected]:
-    """Return the selected models of a run in the order of their cells.
+    """Return the selected models of a run in the order of their cells, at least one.
 
-    A cell whose models all diverged has none. Raises `InvalidInput`, in the name of the
-    analysis, where no cell has one.
+    Raises `InvalidInput`, in the name of the analysis, where no cell has one.
     """
-    plan = results.plan
-    chosen = [
-        Selected(cell, number, plan.setting(cell), plan.assignment(cell), results)
-        for cell, number in results.selected.items()
-    ]
+    chosen = any_selected(results)
     if not chosen:
         raise InvalidInput(f"{analysis} needs a selected model in at least one cell")
     return chosen
+
+
+def any_selected(results: Results) -> list[Selected]:
+    """Return the selected models of a run in the order of their cells.
+
+    There is none of a cell whose models all diverged, nor under a rule that averages.
+    """
+    plan = results.plan
+    return [
+        Selected(cell, number, plan.setting(cell), plan.assignment(cell), results)
+        for cell, number in results.selected.items()
+    ]
 
 
 def settings(results: Results) -> list[Setting]:

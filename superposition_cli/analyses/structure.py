@@ -6,6 +6,7 @@ import numpy as np
 from superposition_cli.analyses import needs, selection
 from superposition_cli.analyses.analysis import CELL, CELLS, Analysis, Key, Keys
 from superposition_cli.analyses.findings import Finding, Row
+from superposition_cli.analyses.selection import Selected
 from superposition_cli.config import Setting
 from superposition_cli.measures import geometry
 from superposition_cli.running.fsio import Arrays
@@ -23,30 +24,31 @@ def structure(results: Results) -> Finding:
     Cells without a selected model (all diverged, or a rule that averages) are left out. There
     are no arrays where shapes differ between cells.
     """
-    cells, loss = np.array(list(results.selected), int), results.cells["loss"]
-    models = [results.model(number) for number in results.selected.values()]
-    rows = []
-    for cell, model in zip(cells, models, strict=True):
-        W = model["W"].astype(np.float64)
-        row = {**results.plan.assignment(int(cell)), **_of_embedding(W)}
-        row["linear_ratio"] = _linear_ratio(results.plan.setting(int(cell)), float(loss[cell]))
-        rows.append(row)
-    return Finding({"cells": len(rows)}, tuple(rows), _arrays(results, cells, models))
+    models = selection.any_selected(results)
+    params = [model.params for model in models]
+    rows = tuple(
+        {
+            **model.axes,
+            **_of_embedding(given["W"].astype(np.float64)),
+            "linear_ratio": _linear_ratio(model.setting, model.of_cell("loss")),
+        }
+        for model, given in zip(models, params, strict=True)
+    )
+    return Finding({"cells": len(rows)}, rows, _arrays(models, params))
 
 
-def _arrays(results: Results, cells: np.ndarray, models: list[Arrays]) -> Arrays:
+def _arrays(models: list[Selected], params: list[Arrays]) -> Arrays:
     """What a figure of the embeddings needs; nothing where their shapes differ."""
-    if len({model["W"].shape for model in models}) != 1:
+    if len({given["W"].shape for given in params}) != 1:
         return {}
-    W = np.stack([model["W"] for model in models]).astype(np.float64)
-    importance = [results.plan.setting(int(cell)).importance() for cell in cells]
+    W = np.stack([given["W"] for given in params]).astype(np.float64)
     with jax.enable_x64(True):
         crossed = np.asarray(jax.jit(jax.vmap(metrics.superposition))(W))
     return {
-        "cell": cells,
+        "cell": np.array([model.cell for model in models]),
         "W": W,
-        "b": np.stack([model["b"] for model in models]).astype(np.float64),
-        "importance": np.array(importance, float),
+        "b": np.stack([given["b"] for given in params]).astype(np.float64),
+        "importance": np.array([model.setting.importance() for model in models], float),
         "superposition": crossed,
     }
 

@@ -73,12 +73,12 @@ def assemble(
     n, m = embeddings[0].shape
     theory = predictions(benefits, n, m)
     parts = zip(cells, embeddings, theory, strict=True)
-    rows = tuple({**cell, **one.measured, **predicted} for cell, one, predicted in parts)
+    rows = tuple({**cell, **embedded.measured, **predicted} for cell, embedded, predicted in parts)
     arrays = {
         "p": p,
         "D_star": np.array([row["d_star"] for row in rows], float),
-        "D": np.stack([one.D for one in embeddings]),
-        "norms": np.stack([one.norms for one in embeddings]),
+        "D": np.stack([embedded.D for embedded in embeddings]),
+        "norms": np.stack([embedded.norms for embedded in embeddings]),
         "benefit": benefits,
     }
     return Finding(overall(p, rows), rows, arrays)
@@ -137,12 +137,12 @@ def benefit_curves(p: np.ndarray) -> np.ndarray:
     with nothing, so that one program serves all polytopes.
     """
     at = jnp.asarray(p, jnp.float32)
-    width = max(len(one.cosines) for one in UNIFORM_POLYTOPES.values())
+    width = max(len(polytope.cosines) for polytope in UNIFORM_POLYTOPES.values())
     curves = []
-    for one in UNIFORM_POLYTOPES.values():
+    for polytope in UNIFORM_POLYTOPES.values():
         cosines = np.zeros(width, np.float32)
-        cosines[: len(one.cosines)] = one.cosines
-        per_dimension = (len(one.cosines) + 1) / one.dimensions
+        cosines[: len(polytope.cosines)] = polytope.cosines
+        per_dimension = (len(polytope.cosines) + 1) / polytope.dimensions
         curves.append(per_dimension * np.asarray(_saved(cosines, at), np.float64))
     return np.stack(curves)
 

@@ -71,21 +71,21 @@ def gather(results: Results) -> Content:
     """Read a finished run, computing and keeping the findings that it does not have yet."""
     run, experiment = results.run, results.plan.experiment
     verdicts = claims.check(results, experiment.expect)
-    found: dict[str, Finding] = {}
+    answers: dict[str, Finding] = {}
     refused: dict[str, str] = {}
     for name in analyses.wanted(experiment):
         try:
-            found |= analyses.analyze(results, (name,))
+            answers |= analyses.analyze(results, (name,))
         except InvalidInput as problem:
             refused[name] = str(problem)
     with contextlib.suppress(InvalidInput):
         for name in OVERVIEW if experiment.n_cells <= FEW_CELLS else ():
-            found |= analyses.analyze(results, (name,))
+            answers |= analyses.analyze(results, (name,))
     return Content(
         results=results,
         status=run.status(),
         facts=facts(results),
-        findings=dict(sorted(found.items(), key=lambda item: item[0] == "cells")),
+        findings=dict(sorted(answers.items(), key=lambda item: item[0] == "cells")),
         refusals=refused,
         verdicts=verdicts,
         config=_read(run, "config.resolved.yaml"),

@@ -60,8 +60,18 @@ def value(given: Any) -> str:
     return f"{given:.3g}"
 
 
+def number(given: object, digits: int = 3) -> str:
+    """Return a number of a finding to so many digits, or a word where there is none."""
+    return "none" if given is None else f"{given:.{digits}g}"
+
+
+def percent(share: object) -> str:
+    """Return a share of a finding in whole percent, or a word where there is none."""
+    return "none" if share is None else f"{share:.0%}".replace("%", " %")
+
+
 def cell(assignment: Mapping[str, Any]) -> str:
-    """Return what tells a cell from others: "p = 0.1, linear"; words speak for themselves."""
+    """Return what tells a cell from others: "p = 0.1, linear"; words come without a name."""
     return ", ".join(
         value(given) if isinstance(given, str) else f"{heading(name)} = {value(given)}"
         for name, given in assignment.items()

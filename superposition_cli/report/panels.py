@@ -54,11 +54,11 @@ def sheet(shown: list[Panel], side: float = SIDE) -> tuple[Figure, list[Axes]]:
     figure, axes = style.grid(rows, columns, (side, side + 0.15))
     for one in axes.flat:
         one.set_axis_off()
-    found = [axes[one.row, one.column] for one in shown]
-    for panel, own in zip(shown, found, strict=True):
-        own.set_axis_on()
-        own.set_title(panel.title.replace(", ", "\n"), fontsize=9)
-    return figure, found
+    titled = [axes[panel.row, panel.column] for panel in shown]
+    for panel, ax in zip(shown, titled, strict=True):
+        ax.set_axis_on()
+        ax.set_title(panel.title.replace(", ", "\n"), fontsize=9)
+    return figure, titled
 
 
 def bare(axes: Axes) -> None:

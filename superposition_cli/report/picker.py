@@ -33,9 +33,9 @@ def cells(results: Results) -> dict[str, Any]:
     described = [
         {
             "name": ", ".join(labels.heading(name) for name in axis.names),
-            "values": [", ".join(map(labels.value, axis.item(i))) for i in own],
+            "values": [", ".join(map(labels.value, axis.item(i))) for i in items],
         }
-        for axis, own in zip(axes, steps, strict=True)
+        for axis, items in zip(axes, steps, strict=True)
     ]
     return {
         "axes": described,

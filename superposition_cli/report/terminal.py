@@ -109,16 +109,16 @@ def bench_table(measured: Mapping[str, Any]) -> Table:
     columns = ("workload", "models", "n", "m", "batch", "ms/step", "model steps/s", "compile s")
     rows = [
         [
-            one["name"],
-            str(one["models"]),
-            str(one["n_features"]),
-            str(one["n_hidden"]),
-            str(one["batch_size"]),
-            f"{one['ms_per_step']:.3g}",
-            f"{one['model_steps_per_second']:.0f}",
-            f"{one['compile_seconds']:.1f}",
+            result["name"],
+            str(result["models"]),
+            str(result["n_features"]),
+            str(result["n_hidden"]),
+            str(result["batch_size"]),
+            f"{result['ms_per_step']:.3g}",
+            f"{result['model_steps_per_second']:.0f}",
+            f"{result['compile_seconds']:.1f}",
         ]
-        for one in measured["workloads"]
+        for result in measured["workloads"]
     ]
     return table(columns, rows)
 

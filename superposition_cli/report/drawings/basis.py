@@ -20,17 +20,17 @@ def neurons(finding: Finding, results: Results) -> Drawing:
     shown = panels.of_cells(results, finding.arrays["cell"])
     figure, axes = panels.sheet(shown)
     colours = colormaps[style.SEQUENTIAL](np.linspace(0, 0.95, W.shape[1]))
-    for panel, own in zip(shown, axes, strict=True):
+    for panel, ax in zip(shown, axes, strict=True):
         weights = W[panel.at]
         for sign in (1, -1):
             part = np.maximum(sign * weights, 0)
             base = np.cumsum(part, axis=0) - part
             for i, colour in enumerate(colours):
-                own.bar(
+                ax.bar(
                     np.arange(weights.shape[1]), sign * part[i], 0.8, sign * base[i], color=colour
                 )
-        own.axhline(0, color=style.MUTED, linewidth=0.6)
-        own.set_xticks([])
+        ax.axhline(0, color=style.MUTED, linewidth=0.6)
+        ax.set_xticks([])
     figure.supxlabel("neuron", fontsize=9)
     figure.supylabel("weights $W_{ik}$", fontsize=9)
     rows = finding.rows
@@ -48,15 +48,15 @@ def null(finding: Finding) -> Drawing:
     arrays, rows = finding.arrays, finding.rows
     place = np.arange(len(rows))
     figure, grid = style.grid(1, 1, (style.WIDTH, 3.0))
-    (own,) = grid.flat
+    (ax,) = grid.flat
     turned = arrays["features_per_neuron_null"]
     at = np.broadcast_to(place[:, None], turned.shape)
-    own.plot(at.ravel(), turned.ravel(), ".", color=style.FAINT, label="rotated at random")
+    ax.plot(at.ravel(), turned.ravel(), ".", color=style.FAINT, label="rotated at random")
     means = np.array([row["features_per_neuron"] for row in rows], float)
-    own.plot(place, means, "o", color=style.BLUE, label="as trained")
-    own.axhline(1.5, color=style.MUTED, linestyle="--", linewidth=0.9)
-    own.set_xticks(place, [_name(row) for row in rows], rotation=45, ha="right", fontsize=8)
-    own.set(ylabel="features per neuron, mean", ylim=(0.8, None))
+    ax.plot(place, means, "o", color=style.BLUE, label="as trained")
+    ax.axhline(1.5, color=style.MUTED, linestyle="--", linewidth=0.9)
+    ax.set_xticks(place, [_name(row) for row in rows], rotation=45, ha="right", fontsize=8)
+    ax.set(ylabel="features per neuron, mean", ylim=(0.8, None))
     figure.legend(loc="outside upper center", ncols=2)
     below = sum(row["alignment_above"] > 0.95 for row in rows)
     caption = (
@@ -69,10 +69,10 @@ def null(finding: Finding) -> Drawing:
 
 
 def _name(row: object) -> str:
-    found = dict(row)  # type: ignore[call-overload]
+    parts = dict(row)  # type: ignore[call-overload]
     axes = [
         f"{value:g}" if isinstance(value, float) else str(value)
-        for key, value in found.items()
+        for key, value in parts.items()
         if "." in key
     ]
-    return "\n".join(axes) or str(found["kind"])
+    return "\n".join(axes) or str(parts["kind"])

@@ -22,18 +22,18 @@ def allotment(finding: Finding, results: Results) -> Drawing:
     C, cells = finding.arrays["capacity"], finding.arrays["cell"]
     shown = panels.spread(len(C), ROWS)
     figure, grid = style.grid(1, 1, (style.WIDTH, 1.2 + 0.24 * len(shown)))
-    (own,) = grid.flat
-    image = own.imshow(C[shown], vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    (ax,) = grid.flat
+    image = ax.imshow(C[shown], vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     names = [labels.cell(results.plan.assignment(int(cells[at]))) for at in shown]
-    own.set_yticks(range(len(shown)), names)
-    own.set_xlabel("feature i")
-    own.xaxis.get_major_locator().set_params(integer=True)
-    figure.colorbar(image, ax=own, label="capacity $C_i$", aspect=18)
+    ax.set_yticks(range(len(shown)), names)
+    ax.set_xlabel("feature i")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    figure.colorbar(image, ax=ax, label="capacity $C_i$", aspect=18)
     numbers = finding.numbers
     caption = (
         "Capacity of each feature, the share of a dimension it has to itself. Altogether the "
-        f"features of a cell use {_percent(numbers['sum_share_least'])} to "
-        f"{_percent(numbers['sum_share_most'])} of the hidden dimensions."
+        f"features of a cell use {labels.percent(numbers['sum_share_least'])} to "
+        f"{labels.percent(numbers['sum_share_most'])} of the hidden dimensions."
     )
     left_out = len(shown) < len(C)
     return Drawing(
@@ -46,19 +46,15 @@ def costs(finding: Finding) -> Drawing:
     C, cost = finding.arrays["capacity"], finding.arrays["cost"]
     importance = finding.arrays["importance"]
     figure, grid = style.grid(1, 1, (4.6, 3.3))
-    (own,) = grid.flat
-    dots = own.scatter(C.ravel(), cost.ravel(), c=importance.ravel(), s=12, cmap="viridis_r")
-    own.plot([0, 1], [1, 0], color=style.MUTED, linewidth=0.8, linestyle=":")
+    (ax,) = grid.flat
+    dots = ax.scatter(C.ravel(), cost.ravel(), c=importance.ravel(), s=12, cmap="viridis_r")
+    ax.plot([0, 1], [1, 0], color=style.MUTED, linewidth=0.8, linestyle=":")
     if np.ptp(importance) > 0:
-        figure.colorbar(dots, ax=own, label="importance", aspect=25)
-    own.set(xlabel="capacity $C_i$", ylabel="cost: squared error / variance", xlim=(-0.03, 1.03))
-    own.set_ylim(-0.03, 1.05 * max(1.0, float(np.nanmax(cost))))
+        figure.colorbar(dots, ax=ax, label="importance", aspect=25)
+    ax.set(xlabel="capacity $C_i$", ylabel="cost: squared error / variance", xlim=(-0.03, 1.03))
+    ax.set_ylim(-0.03, 1.05 * max(1.0, float(np.nanmax(cost))))
     caption = (
         "What every feature of every cell costs beside its capacity: 1 without, 0 with a "
         "dimension of its own. Below the dotted line 1 − C_i sharing a dimension pays."
     )
     return Drawing("cost", caption, figure)
-
-
-def _percent(share: object) -> str:
-    return "none" if share is None else f"{100 * float(str(share)):.0f} %"

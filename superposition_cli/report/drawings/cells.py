@@ -29,8 +29,8 @@ def positions(results: Results, axis: int) -> tuple[np.ndarray, list[str] | None
 
     Steps that do not rise or fall throughout are drawn in their order, one apart.
     """
-    own = results.plan.experiment.axes[axis]
-    steps = [own.item(i)[0] for i in range(own.length)]
+    swept = results.plan.experiment.axes[axis]
+    steps = [swept.item(i)[0] for i in range(swept.length)]
     numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in steps)
     if numbers and np.all(np.diff(np.sign(np.diff(np.array(steps, float)))) == 0):
         return np.array(steps, float), None
@@ -40,7 +40,7 @@ def positions(results: Results, axis: int) -> tuple[np.ndarray, list[str] | None
 def curves(values: np.ndarray, finding: Finding, results: Results) -> Drawing:
     """Draw one curve over the last axis for each combination of the others, [lines, steps]."""
     figure, grid = style.grid()
-    (own,) = grid.flat
+    (ax,) = grid.flat
     x, names = positions(results, -1)
     last = results.plan.experiment.axes[-1].names[0]
     every = results.summary[WHAT].reshape(*values.shape, results.plan.restarts).astype(float)
@@ -48,20 +48,20 @@ def curves(values: np.ndarray, finding: Finding, results: Results) -> Drawing:
         where = results.plan.assignment(line * values.shape[1])
         others = {k: v for k, v in where.items() if k not in results.plan.experiment.axes[-1].names}
         colour = style.CYCLE[line]
-        own.plot(x, curve, "o-", color=colour, label=labels.cell(others))
+        ax.plot(x, curve, "o-", color=colour, label=labels.cell(others))
         if models.shape[1] > 1 and every.size <= POINTS:
             at = np.repeat(x, models.shape[1])
-            own.plot(at, models.ravel(), ".", color=colour, alpha=0.3, markersize=3, zorder=1)
-    own.set(xlabel=labels.axis(last), ylabel="loss / null loss")
-    own.set_xscale("linear" if names else style.scale_of(x))
+            ax.plot(at, models.ravel(), ".", color=colour, alpha=0.3, markersize=3, zorder=1)
+    ax.set(xlabel=labels.axis(last), ylabel="loss / null loss")
+    ax.set_xscale("linear" if names else style.scale_of(x))
     if names:
-        own.set_xticks(x, names)
+        ax.set_xticks(x, names)
     else:
-        style.plain_ticks(own)
-    own.set_ylim(0, 1.05 * max(1.0, float(np.nanmax(values))))
-    own.axhline(1, color=style.MUTED, linewidth=0.8, linestyle=":")
+        style.plain_ticks(ax)
+    ax.set_ylim(0, 1.05 * max(1.0, float(np.nanmax(values))))
+    ax.axhline(1, color=style.MUTED, linewidth=0.8, linestyle=":")
     if len(values) > 1:
-        own.legend()
+        ax.legend()
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     dots = " Small dots: all restarts." if results.plan.restarts > 1 else ""
     caption = (
@@ -74,18 +74,18 @@ def curves(values: np.ndarray, finding: Finding, results: Results) -> Drawing:
 def heat_map(values: np.ndarray, results: Results) -> Drawing:
     """Draw the loss over two axes, [first, last]."""
     figure, grid = style.grid(1, 1, (4.6, 3.6))
-    (own,) = grid.flat
+    (ax,) = grid.flat
     (y, y_names), (x, x_names) = positions(results, 0), positions(results, 1)
     rows, columns = np.argsort(y), np.argsort(x)
-    mesh = style.heat_map(own, x[columns], y[rows], values[np.ix_(rows, columns)])
-    figure.colorbar(mesh, ax=own, label="loss / null loss", aspect=25)
+    mesh = style.heat_map(ax, x[columns], y[rows], values[np.ix_(rows, columns)])
+    figure.colorbar(mesh, ax=ax, label="loss / null loss", aspect=25)
     for which, names, at in (("x", x_names, x), ("y", y_names, y)):
         if names:
-            (own.set_xticks if which == "x" else own.set_yticks)(at, names)
+            (ax.set_xticks if which == "x" else ax.set_yticks)(at, names)
         else:
-            style.plain_ticks(own, which)
+            style.plain_ticks(ax, which)
     first, last = (axis.names[0] for axis in results.plan.experiment.axes)
-    own.set(xlabel=labels.axis(last), ylabel=labels.axis(first))
+    ax.set(xlabel=labels.axis(last), ylabel=labels.axis(first))
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     caption = f"Loss by that of answering every feature's mean, {low:.3g} to {high:.3g}."
     return Drawing("loss", caption, figure)

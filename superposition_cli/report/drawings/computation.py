@@ -28,18 +28,18 @@ def neurons(finding: Finding, results: Results) -> Drawing:
     figure, grid = style.grid(len(shown), 1, size, sharex=True)
     served = np.flatnonzero((np.abs(W) > STRONG).any(axis=(0, 2)))
     scale = ScalarMappable(Normalize(0, max(1, served.max(initial=0))), "viridis")
-    for own, at in zip(grid.flat, shown, strict=True):
-        _stacks(own, np.abs(W[at]), finding.arrays["features_per_neuron"][at], scale)
-        own.set_title(labels.cell(results.plan.assignment(int(cells[at]))), fontsize=9)
-        own.set_ylabel("$|W_{ik}|$")
+    for ax, at in zip(grid.flat, shown, strict=True):
+        _stacks(ax, np.abs(W[at]), finding.arrays["features_per_neuron"][at], scale)
+        ax.set_title(labels.cell(results.plan.assignment(int(cells[at]))), fontsize=9)
+        ax.set_ylabel("$|W_{ik}|$")
     grid.flat[-1].set_xlabel("neuron k, by how many features it serves")
     figure.colorbar(scale, ax=list(grid.flat), label="feature i", aspect=30)
     share = [row["polysemantic_share"] for row in finding.rows]
     caption = (
         "Input weights of every neuron, its largest set to 1 and the output weights changed to "
         "match, one colour a feature. One block: a neuron for one feature. The share of "
-        f"polysemantic neurons is {_percent(share[0])} in the first cell and "
-        f"{_percent(share[-1])} in the last."
+        f"polysemantic neurons is {labels.percent(share[0])} in the first cell and "
+        f"{labels.percent(share[-1])} in the last."
     )
     return Drawing("neurons", caption, figure)
 
@@ -59,10 +59,10 @@ def counts(finding: Finding) -> Drawing:
     share = [finding.rows[i]["polysemantic_share"] for i in order]
     right.plot(x, np.array(share, float), "o-", color=style.VERMILION)
     right.set(ylabel="share of polysemantic neurons", ylim=(-0.03, 1.05))
-    for own in (left, right):
-        own.set(xlabel="sparsity, 1/p")
-        own.set_xscale(style.scale_of(x))
-        style.plain_ticks(own)
+    for ax in (left, right):
+        ax.set(xlabel="sparsity, 1/p")
+        ax.set_xscale(style.scale_of(x))
+        style.plain_ticks(ax)
     caption = (
         f"Of {n} absolute values, {computed[0]} are computed with the densest inputs and at most "
         f"{computed.max()}: more than the {m / 2:g} (dashed) that two neurons each allow is "
@@ -71,19 +71,15 @@ def counts(finding: Finding) -> Drawing:
     return Drawing("computed", caption, figure)
 
 
-def _stacks(own: Axes, size: np.ndarray, width: np.ndarray, scale: ScalarMappable) -> None:
+def _stacks(ax: Axes, size: np.ndarray, width: np.ndarray, scale: ScalarMappable) -> None:
     """Bars of one cell's neurons: size [n, m], width [m] the effective number of features."""
     place = np.argsort(np.where(np.isfinite(width), width, np.inf), kind="stable")
     for x, k in enumerate(place):
         inside = np.argsort(-size[:, k], kind="stable")
         inside = inside[size[inside, k] > 0.02]
         base = np.concatenate([[0], np.cumsum(size[inside, k])[:-1]])
-        own.bar(
+        ax.bar(
             x, size[inside, k], 0.8, base, color=scale.to_rgba(inside), edgecolor="w", linewidth=0.2
         )
-    own.set_xlim(-0.7, len(place) - 0.3)
-    own.set_xticks([])
-
-
-def _percent(share: object) -> str:
-    return "none" if share is None else f"{100 * float(str(share)):.0f} %"
+    ax.set_xlim(-0.7, len(place) - 0.3)
+    ax.set_xticks([])

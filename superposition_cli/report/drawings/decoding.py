@@ -25,10 +25,10 @@ def decoding(finding: Finding, results: Results) -> list[Drawing]:
     right.plot(x, arrays["exact_random"][order], "s--", color=style.MUTED, label="random")
     right.set(ylabel="inputs recovered exactly", ylim=(-0.03, 1.03))
     right.legend(title="embedding")
-    for own in (left, right):
-        own.set(xlabel="sparsity, 1/p")
-        own.set_xscale(style.scale_of(x))
-        style.plain_ticks(own)
+    for ax in (left, right):
+        ax.set(xlabel="sparsity, 1/p")
+        ax.set_xscale(style.scale_of(x))
+        style.plain_ticks(ax)
     ratio = arrays["mse_sparse"][order] / arrays["mse_model"][order]
     caption = (
         "Errors of sparse decoders on the hidden vectors of trained models, beside the model's own "

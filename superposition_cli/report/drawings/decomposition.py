@@ -32,16 +32,16 @@ def training(finding: Finding, results: Results) -> Drawing:
     shown = panels.of_cells(results, finding.arrays["cell"])
     figure, axes = panels.sheet(shown, SIDE)
     start = np.nansum(terms[:, 0], axis=1)
-    for panel, own in zip(shown, axes, strict=True):
+    for panel, ax in zip(shown, axes, strict=True):
         relative = terms[panel.at] / start[panel.at]
         for (name, colour), values in zip(TERMS, relative.T, strict=True):
             if np.isfinite(values).any():
-                own.plot(steps, values, color=colour, label=name)
-        own.set(xscale="symlog", yscale="log", ylim=(SMALLEST, 3))
-        own.set_xlim(0, steps[-1])
-        own.set_xticks([0, 10, 1000], ["0", "10", "1000"])
-        own.label_outer()
-    used = {str(line.get_label()): line for own in axes for line in own.get_lines()}
+                ax.plot(steps, values, color=colour, label=name)
+        ax.set(xscale="symlog", yscale="log", ylim=(SMALLEST, 3))
+        ax.set_xlim(0, steps[-1])
+        ax.set_xticks([0, 10, 1000], ["0", "10", "1000"])
+        ax.label_outer()
+    used = {str(line.get_label()): line for ax in axes for line in ax.get_lines()}
     figure.legend(handles=list(used.values()), loc="outside upper center", ncols=3)
     figure.supxlabel("updates made so far", fontsize=10)
     figure.supylabel("term / loss at the start", fontsize=10)
@@ -61,16 +61,16 @@ def shares(finding: Finding, results: Results) -> Drawing:
     shown = panels.spread(len(terms), ROWS)
     part = np.nan_to_num(terms[shown]) / np.nansum(terms[shown], axis=1, keepdims=True)
     figure, grid = style.grid(1, 1, (style.WIDTH, 1.4 + 0.26 * len(shown)))
-    (own,) = grid.flat
+    (ax,) = grid.flat
     left = np.zeros(len(shown))
     for (name, colour), width in zip(TERMS, part.T, strict=True):
         if width.any():
-            own.barh(range(len(shown)), width, left=left, color=colour, label=name, height=0.8)
+            ax.barh(range(len(shown)), width, left=left, color=colour, label=name, height=0.8)
         left += width
-    own.set_yticks(
+    ax.set_yticks(
         range(len(shown)), [labels.cell(results.plan.assignment(int(cells[i]))) for i in shown]
     )
-    own.set(xlim=(0, 1), xlabel="share of the final loss", ylim=(len(shown) - 0.5, -0.5))
+    ax.set(xlim=(0, 1), xlabel="share of the final loss", ylim=(len(shown) - 0.5, -0.5))
     figure.legend(loc="outside upper center", ncols=3)
     largest = max(row["interference_share"] or 0 for row in finding.rows)
     caption = (

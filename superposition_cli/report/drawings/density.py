@@ -24,7 +24,7 @@ def density(finding: Finding, results: Results) -> list[Drawing]:
     for at, row, (upper, lower) in zip(some, shown, grid.T, strict=True):
         dense = finding.arrays["p"][at] == row["p_dense"]
         upper.set_title(WORDS[row["weighting"]])
-        for own, name in ((upper, "D"), (lower, "caused")):
+        for ax, name in ((upper, "D"), (lower, "caused")):
             values = finding.arrays[name][at]
             for mask, group, colour in (
                 (dense, "dense", style.VERMILION),
@@ -32,11 +32,11 @@ def density(finding: Finding, results: Results) -> list[Drawing]:
             ):
                 features = np.flatnonzero(mask)
                 label = f"{group}, p = {row[f'p_{group}']:.3g}"
-                own.bar(features, values[mask], color=colour, label=label)
+                ax.bar(features, values[mask], color=colour, label=label)
                 ends = [features.min() - 0.5, features.max() + 0.5]
-                own.plot(ends, [row[f"{name}_{group}"]] * 2, color=style.INK, linewidth=1)
-            own.set_ylim(0, 1.08 * max(1e-9, float(finding.arrays[name][some].max())))
-            own.label_outer()
+                ax.plot(ends, [row[f"{name}_{group}"]] * 2, color=style.INK, linewidth=1)
+            ax.set_ylim(0, 1.08 * max(1e-9, float(finding.arrays[name][some].max())))
+            ax.label_outer()
         lower.set(xlabel="feature", xticks=[])
     grid[0, 0].set_ylabel("dimensionality $D_i$")
     grid[1, 0].set_ylabel("interference caused")

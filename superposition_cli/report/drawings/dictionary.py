@@ -18,11 +18,11 @@ def dictionary(finding: Finding, results: Results) -> list[Drawing]:
     l1 = arrays["l1"]
     for index, latents in enumerate(arrays["latents"]):
         colour = style.CYCLE[index]
-        for own, name in zip(grid.flat, ("mmcs", "fvu", "l0"), strict=True):
+        for ax, name in zip(grid.flat, ("mmcs", "fvu", "l0"), strict=True):
             values = arrays[name][0, index]
-            own.plot(l1, values, ".", color=colour, alpha=0.5)
+            ax.plot(l1, values, ".", color=colour, alpha=0.5)
             best = values.max(1) if name == "mmcs" else np.median(values, axis=1)
-            own.plot(l1, best, "-", color=colour, label=f"{latents} latents")
+            ax.plot(l1, best, "-", color=colour, label=f"{latents} latents")
         baseline = float(arrays["random_mmcs"][0, index])
         grid.flat[0].axhline(baseline, color=colour, linestyle=":", linewidth=1)
     mmcs, fvu, l0 = grid.flat
@@ -30,10 +30,10 @@ def dictionary(finding: Finding, results: Results) -> list[Drawing]:
     fvu.set(ylabel="variance unexplained", ylim=(0, None))
     l0.axhline(rows[0]["expected_l0"], color=style.BLACK, linestyle="--", linewidth=0.9)
     l0.set(ylabel="active latents, L0", ylim=(0, None))
-    for own in grid.flat:
-        own.set(xlabel="price of sparsity, l1", xscale="log")
-        own.set_xticks(l1, [f"{one:g}" for one in l1])
-        own.minorticks_off()
+    for ax in grid.flat:
+        ax.set(xlabel="price of sparsity, l1", xscale="log")
+        ax.set_xticks(l1, [f"{one:g}" for one in l1])
+        ax.minorticks_off()
     figure.legend(*mmcs.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     numbers = finding.numbers
     caption = (

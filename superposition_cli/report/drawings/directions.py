@@ -23,18 +23,18 @@ def coherence(finding: Finding) -> Drawing:
     arrays, rows = finding.arrays, [dict[str, Any](row) for row in finding.rows]
     place = np.arange(len(rows))
     figure, grid = style.grid(1, 1, (max(3.2, 1.2 + 0.7 * len(rows)), 3.2))
-    (own,) = grid.flat
+    (ax,) = grid.flat
     values = arrays["coherence"]
     across = np.broadcast_to(place[:, None], values.shape)
-    own.plot(across.ravel(), values.ravel(), ".", color=style.SKY, label="models")
-    own.plot(place, values.min(1), "o", color=style.BLUE, label="best of a cell")
-    own.plot(place, arrays["welch_bound"], "_", color=style.BLACK, markersize=18, label="Welch")
+    ax.plot(across.ravel(), values.ravel(), ".", color=style.SKY, label="models")
+    ax.plot(place, values.min(1), "o", color=style.BLUE, label="best of a cell")
+    ax.plot(place, arrays["welch_bound"], "_", color=style.BLACK, markersize=18, label="Welch")
     random = [row["coherence_random"] for row in rows]
-    own.plot(place, random, "_", color=style.VERMILION, markersize=18, label="random, median")
+    ax.plot(place, random, "_", color=style.VERMILION, markersize=18, label="random, median")
     sizes = zip(arrays["count"], arrays["dimensions"], strict=True)
-    own.set_xticks(place, [f"{count}\nin {m}" for count, m in sizes])
-    own.set(xlabel="vectors in dimensions", ylabel="coherence, largest |cos|", ylim=(0, 1.02))
-    own.margins(x=0.08)
+    ax.set_xticks(place, [f"{count}\nin {m}" for count, m in sizes])
+    ax.set(xlabel="vectors in dimensions", ylabel="coherence, largest |cos|", ylim=(0, 1.02))
+    ax.margins(x=0.08)
     figure.legend(loc="outside upper center", ncols=2)
     excess = min(row["coherence_best"] - row["welch_bound"] for row in rows)
     caption = (
@@ -52,15 +52,15 @@ def tails(finding: Finding) -> Drawing:
     pairs = arrays["histogram"].sum(1, keepdims=True)
     observed = arrays["histogram"][:, ::-1].cumsum(1)[:, ::-1] / pairs
     figure, grid = style.grid(1, 1, (4.6, 3.2))
-    (own,) = grid.flat
+    (ax,) = grid.flat
     for index, cell in enumerate(panels.spread(len(observed), TAILS)):
         seen, colour = observed[cell] > 0, style.CYCLE[index]
         label = f"{arrays['count'][cell]} in {arrays['dimensions'][cell]}"
-        own.plot(at[seen], observed[cell][seen], color=colour, label=label)
-        own.plot(at, arrays["tail_exact"][cell], color=colour, linestyle=":", linewidth=1.2)
-    own.set(xlabel="|cos|", ylabel="share of pairs beyond it", yscale="log", xlim=(0, 1))
-    own.set_ylim(max(1e-7, 0.3 / pairs.max()), 1.5)
-    own.legend(title="vectors in dim.")
+        ax.plot(at[seen], observed[cell][seen], color=colour, label=label)
+        ax.plot(at, arrays["tail_exact"][cell], color=colour, linestyle=":", linewidth=1.2)
+    ax.set(xlabel="|cos|", ylabel="share of pairs beyond it", yscale="log", xlim=(0, 1))
+    ax.set_ylim(max(1e-7, 0.3 / pairs.max()), 1.5)
+    ax.legend(title="vectors in dim.")
     ratios = [
         row["tail_ratio_0_3"]
         for row, count in zip(map(dict[str, Any], finding.rows), pairs[:, 0], strict=True)

@@ -22,23 +22,24 @@ def losses(finding: Finding) -> Drawing:
     """Draw the loss of every model over the steps, the selected ones bold, with known levels."""
     step, loss = finding.arrays["step"], finding.arrays["loss"]
     figure, grid = style.grid()
-    (own,) = grid.flat
+    (ax,) = grid.flat
     for row, values in zip(finding.rows, loss, strict=True):
         look = {"color": style.BLUE, "linewidth": 1.8, "zorder": 3} if row["selected"] else {}
-        own.plot(step + 1, values, **{"color": style.SKY, "linewidth": 0.8, **look})
+        ax.plot(step + 1, values, **{"color": style.SKY, "linewidth": 0.8, **look})
     for (name, word), dashes in zip(LEVELS, (":", "--", "-."), strict=True):
         levels = {row[f"loss_{name}"] for row in finding.rows} - {None}
         if len(levels) == 1:
-            own.axhline(*levels, color=style.INK, linestyle=dashes, linewidth=1, label=word)
-    own.set(xscale="log", yscale=style.scale_of(loss), xlabel="step + 1", ylabel="loss")
-    style.plain_ticks(own)
-    if own.get_legend_handles_labels()[0]:
-        own.legend(title="closed forms")
+            ax.axhline(*levels, color=style.INK, linestyle=dashes, linewidth=1, label=word)
+    ax.set(xscale="log", yscale=style.scale_of(loss), xlabel="step + 1", ylabel="loss")
+    style.plain_ticks(ax)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(title="closed forms")
     numbers = finding.numbers
+    falls = [labels.number(numbers[f"fall_{kind}_jumps"], 2) for kind in ("with", "without")]
     caption = (
         f"Loss of {numbers['models']} models (dark: selected) on one set of data for all steps. "
-        f"Its logarithm falls by {_shown(numbers['fall_with_jumps'])} in a window of steps in "
-        f"which some D_i jumps, and by {_shown(numbers['fall_without_jumps'])} in one without."
+        f"Its logarithm falls by {falls[0]} in a window of steps in "
+        f"which some D_i jumps, and by {falls[1]} in one without."
     )
     return Drawing("losses", caption, figure)
 
@@ -75,7 +76,7 @@ def dimensionality(finding: Finding, results: Results) -> Drawing:
         "Represented features spend "
         f"{100 * (numbers['sticky_time'] or 0):.0f} % of the time at sticky values, "
         f"{100 * (numbers['half_time'] or 0):.0f} % at 1/2; jumps and falls of the loss correlate "
-        f"with {_shown(numbers['jump_correlation'])}."
+        f"with {labels.number(numbers['jump_correlation'], 2)}."
     )
     return Drawing("dimensionality", caption, figure)
 
@@ -83,7 +84,3 @@ def dimensionality(finding: Finding, results: Results) -> Drawing:
 def step_edges(finding: Finding) -> np.ndarray:
     """Return the steps between which jumps are counted, [windows + 1]."""
     return finding.arrays["step"][finding.arrays["edge"]]
-
-
-def _shown(value: object) -> str:
-    return "none" if value is None else f"{value:.2g}"

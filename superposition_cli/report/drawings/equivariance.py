@@ -12,13 +12,13 @@ def equivariance(finding: Finding, results: Results) -> list[Drawing]:
     """Draw the relative error over the steps, a line for each cell."""
     step, error = finding.arrays["step"], finding.arrays["error"]
     figure, grid = style.grid(1, 1, (4.4, 3.1))
-    (own,) = grid.flat
+    (ax,) = grid.flat
     shown = panels.spread(len(error), LINES)
     for line, cell in enumerate(shown):
         label = labels.cell(results.plan.assignment(cell))
-        own.plot(step + 1, error[cell], color=style.CYCLE[line], label=label)
-    own.set(xlabel="training steps", ylabel="relative error", xscale="log", yscale="log")
-    own.legend()
+        ax.plot(step + 1, error[cell], color=style.CYCLE[line], label=label)
+    ax.set(xlabel="training steps", ylabel="relative error", xscale="log", yscale="log")
+    ax.legend()
     ends = [float(error[cell, -1]) for cell in shown]
     caption = (
         "Distance between a training that began rotated and the rotation of the one that did not, "

@@ -39,8 +39,8 @@ def additivity(finding: Finding, names: list[str]) -> Drawing:
     """Draw the additivity gap with the negative share, and what the read-out leaves."""
     figure, grid = style.grid(1, 2, (style.WIDTH / 1.4, 3.2))
     left, right = grid.flat
-    found = curves(finding, names)
-    for (label, rows), colour in zip(found.items(), style.CYCLE, strict=False):
+    lines = curves(finding, names)
+    for (label, rows), colour in zip(lines.items(), style.CYCLE, strict=False):
         x = [1 / row[PROBABILITY] for row in rows]
         left.plot(x, _column(rows, "additivity_gap"), "o-", color=colour, label=label or "gap")
         right.plot(x, _column(rows, "read_out_ratio"), "o-", color=colour)
@@ -48,13 +48,13 @@ def additivity(finding: Finding, names: list[str]) -> Drawing:
             negative = _column(rows, "negative_weights")
             left.plot(x, negative, "s:", color=colour, label="negative weights")
     right.axhline(1, color=style.MUTED, linewidth=0.8, linestyle="--")
-    for own in (left, right):
-        own.set(xscale="log", xlabel="1 / p = 1 / (1 − S)", ylim=(-0.02, 1.08))
-        style.plain_ticks(own)
+    for ax in (left, right):
+        ax.set(xscale="log", xlabel="1 / p = 1 / (1 − S)", ylim=(-0.02, 1.08))
+        style.plain_ticks(ax)
     left.set(ylabel="gap, share", title="additivity gap")
     right.set(ylabel="loss / loss of linear read-out", title="gain by the model's read-out")
     left.legend(loc="upper left")
-    return Drawing("additivity", _words_of_additivity(finding, found), figure)
+    return Drawing("additivity", _words_of_additivity(finding, lines), figure)
 
 
 def _column(rows: list[Row], key: str) -> np.ndarray:
@@ -79,13 +79,13 @@ def probes(finding: Finding) -> Drawing:
     expected, measured = finding.arrays["probe_expected"], finding.arrays["probe_r2"]
     known = np.isfinite(expected)
     figure, grid = style.grid(1, 1, (3.6, 3.4))
-    (own,) = grid.flat
+    (ax,) = grid.flat
     edge = np.array([0, 1])
-    own.fill_between(edge, edge - CLOSE, edge + CLOSE, color=style.FAINT, linewidth=0)
-    own.plot(edge, edge, color=style.MUTED, linewidth=0.8)
-    own.plot(expected[known], measured[known], ".", color=style.BLUE, alpha=0.6)
-    own.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
-    own.set(xlabel="R² in closed form", ylabel="R² of a linear probe")
+    ax.fill_between(edge, edge - CLOSE, edge + CLOSE, color=style.FAINT, linewidth=0)
+    ax.plot(edge, edge, color=style.MUTED, linewidth=0.8)
+    ax.plot(expected[known], measured[known], ".", color=style.BLUE, alpha=0.6)
+    ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
+    ax.set(xlabel="R² in closed form", ylabel="R² of a linear probe")
     most = float(np.abs(measured - expected)[known].max())
     caption = (
         "How well a linear probe of h recovers each feature: least squares judged on held-out "
@@ -105,15 +105,15 @@ def response(finding: Finding, results: Results) -> Drawing | None:
     rows = -(-len(some) // ACROSS)
     figure, grid = style.grid(rows, -(-len(some) // rows), (SIDE, SIDE + 0.25))
     how: dict[str, Any] = {"cmap": style.DIVERGING, "vmin": -1, "vmax": 1}
-    for own in grid.flat[len(some) :]:
-        own.set_axis_off()
-    for at, own in zip(some, grid.flat, strict=False):
+    for ax in grid.flat[len(some) :]:
+        ax.set_axis_off()
+    for at, ax in zip(some, grid.flat, strict=False):
         kept = arrays["norms"][at] > REPRESENTED_NORM
         changed = arrays["response"][at][np.ix_(kept, kept)]
-        image = own.imshow(changed, interpolation="nearest", **how)
-        own.set(xticks=[], yticks=[])
+        image = ax.imshow(changed, interpolation="nearest", **how)
+        ax.set(xticks=[], yticks=[])
         title = labels.cell(results.plan.assignment(int(arrays["cell"][at])))
-        own.set_title(title.replace(", ", "\n"), fontsize=9)
+        ax.set_title(title.replace(", ", "\n"), fontsize=9)
     figure.colorbar(image, ax=grid, shrink=0.8, aspect=25, extend="both", label="mean change")
     figure.supxlabel("output", fontsize=10)
     figure.supylabel("feature whose vector is added", fontsize=10)

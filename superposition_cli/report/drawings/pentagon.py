@@ -1,4 +1,4 @@
-"""Where the pentagon gives way to two digons, and how both branches deform on the way."""
+"""Where two digons become better than the pentagon, and how both branches deform."""
 
 from typing import Any
 
@@ -36,10 +36,10 @@ def losses(finding: Finding) -> Drawing:
     right.axhline(1, color=style.MUTED, linewidth=0.8, linestyle=":")
     right.set(ylabel="loss of pentagon / digons")
     word = "p" if finding.numbers["perturbed"] == "feature_probability" else "importance"
-    for own in (left, right):
-        _mark(own, finding)
-        own.set(xscale="log", xlabel=f"{word} of the first feature / others")
-        style.plain_ticks(own)
+    for ax in (left, right):
+        _mark(ax, finding)
+        ax.set(xscale="log", xlabel=f"{word} of the first feature / others")
+        style.plain_ticks(ax)
     if finding.numbers["curves"] != 1:
         right.legend(title=f"{word} of the others")
     return Drawing("losses", _about(finding), figure)
@@ -80,20 +80,20 @@ def embeddings(finding: Finding) -> Drawing:
     figure, axes = panels.sheet(shown, 1.25)
     reach = 1.1 * max(1.0, float(np.nanmax(np.linalg.norm(W[some], axis=-1))))
     better = np.nanargmin(np.where(np.isfinite(loss), loss, np.inf), axis=1)
-    for panel, own in zip(shown, axes, strict=True):
-        panels.bare(own)
-        own.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    for panel, ax in zip(shown, axes, strict=True):
+        panels.bare(ax)
+        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
         if panel.column == 0:
-            own.set_ylabel(BRANCHES[panel.row][0])
+            ax.set_ylabel(BRANCHES[panel.row][0])
         vectors, colour = W[panel.at, panel.row], BRANCHES[panel.row][1]
         if not np.isfinite(vectors).all():
-            own.text(0, 0, "no model", ha="center", va="center", color=style.MUTED, fontsize=8)
+            ax.text(0, 0, "no model", ha="center", va="center", color=style.MUTED, fontsize=8)
             continue
         best = better[panel.at] == panel.row
         for i, (x, y) in enumerate(vectors):
             shade = style.BLACK if i == 0 else colour
-            own.plot([0, x], [0, y], color=shade, alpha=1 if best else 0.35)
-            own.plot([x], [y], "o", color=shade, alpha=1 if best else 0.35)
+            ax.plot([0, x], [0, y], color=shade, alpha=1 if best else 0.35)
+            ax.plot([x], [y], "o", color=shade, alpha=1 if best else 0.35)
     caption = (
         "Embeddings of both branches, turned so that the first represented feature points to the "
         "right; black: the feature that is different. The branch of lower loss is drawn solid."

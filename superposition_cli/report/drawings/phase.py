@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from superposition_cli.analyses.findings import Finding
-from superposition_cli.report import style
+from superposition_cli.report import labels, style
 from superposition_cli.report.style import Drawing
 from superposition_cli.running.results import Results
 
@@ -55,12 +55,12 @@ def maps(arrays: Mapping[str, np.ndarray]) -> list[Map]:
     The exact optimum may have been searched at some of the points only.
     """
     same = np.array_equal(arrays["class_best"], arrays["class_trained"])
-    found = []
+    drawn = []
     for name, title in TITLES.items():
         if name in arrays and not (same and name == "class_best"):
-            own = "_exact" if name == "class_exact" else ""
-            found.append(Map(title, arrays[f"p{own}"], arrays[f"r{own}"], arrays[name]))
-    return found
+            which = "_exact" if name == "class_exact" else ""
+            drawn.append(Map(title, arrays[f"p{which}"], arrays[f"r{which}"], arrays[name]))
+    return drawn
 
 
 def classes(finding: Finding) -> Drawing:
@@ -69,13 +69,13 @@ def classes(finding: Finding) -> Drawing:
     shown, exact = maps(arrays), "boundary_exact" in numbers
     figure, axes = style.grid(1, len(shown), (2.8, 3.2), sharex=True, sharey=True)
     how = style.classes(tuple(colour for _, colour in CLASSES.values()))
-    for one, own in zip(shown, axes[0], strict=True):
-        style.heat_map(own, one.p, one.r, one.fate.T + 1, **how)
-        _boundaries(own, arrays)
-        own.set_title(one.title)
+    for diagram, ax in zip(shown, axes[0], strict=True):
+        style.heat_map(ax, diagram.p, diagram.r, diagram.fate.T + 1, **how)
+        _boundaries(ax, arrays)
+        ax.set_title(diagram.title)
     _name_axes(axes[0])
-    there = np.unique(np.concatenate([one.fate.ravel() for one in shown]))
-    named = [CLASSES[int(one)] for one in there]
+    there = np.unique(np.concatenate([diagram.fate.ravel() for diagram in shown]))
+    named = [CLASSES[int(code)] for code in there]
     keys: list[Artist] = [
         Patch(facecolor=fill, edgecolor=style.MUTED, label=word) for word, fill in named
     ]
@@ -85,9 +85,9 @@ def classes(finding: Finding) -> Drawing:
         "What becomes of the last feature, and up to which p it is in superposition (lines). "
         f"Trained and closed-form classes agree in {100 * numbers['class_agreement']:.1f} % of "
         f"{numbers['cells']:,} cells. At the r nearest to 1 superposition ends at "
-        f"p = {_shown(numbers['boundary'])} as trained, {_shown(numbers['boundary_closed'])} in "
-        "closed form"
-        + (f", {_shown(numbers['boundary_exact'])} at the exact optimum." if exact else ".")
+        f"p = {labels.number(numbers['boundary'])} as trained, "
+        f"{labels.number(numbers['boundary_closed'])} in closed form"
+        + (f", {labels.number(numbers['boundary_exact'])} at the exact optimum." if exact else ".")
     )
     return Drawing("classes", caption, figure)
 
@@ -127,14 +127,14 @@ def loss(finding: Finding) -> Drawing:
         near = int(np.abs(np.log(arrays["r_exact"])).argmin())
         dots = {"color": style.BLUE, "label": "exact optimum", "markerfacecolor": "none"}
         axes[0, 0].plot(arrays["p_exact"], arrays["loss_exact"][:, near], "o", **dots)
-    for own in axes[0]:
-        own.axvline(numbers["boundary_closed"], color=style.MUTED, linewidth=0.8, linestyle=":")
-        own.set(xlabel="feature probability p", xlim=(0, 1))
+    for ax in axes[0]:
+        ax.axvline(numbers["boundary_closed"], color=style.MUTED, linewidth=0.8, linestyle=":")
+        ax.set(xlabel="feature probability p", xlim=(0, 1))
     axes[0, 0].legend()
     caption = (
         f"Loss over p at r = {arrays['r'][at]:.3g}. At the dotted boundary the slope of the closed "
-        f"forms falls by a factor {_shown(numbers['slope_jump_closed'])}, a kink; as trained by "
-        f"{_shown(numbers['slope_jump'])}: norms and biases change smoothly."
+        f"forms falls by a factor {labels.number(numbers['slope_jump_closed'])}, a kink; as "
+        f"trained by {labels.number(numbers['slope_jump'])}: norms and biases change smoothly."
     )
     return Drawing("loss", caption, figure)
 
@@ -153,12 +153,8 @@ def _line(name: str) -> dict[str, Any]:
 
 
 def _name_axes(row: np.ndarray) -> None:
-    for own in row:
-        own.set_xlabel("feature probability p")
-        style.plain_ticks(own, "x")
-        style.plain_ticks(own, "y")
+    for ax in row:
+        ax.set_xlabel("feature probability p")
+        style.plain_ticks(ax, "x")
+        style.plain_ticks(ax, "y")
     row[0].set_ylabel("importance r of the last feature")
-
-
-def _shown(value: object) -> str:
-    return "none" if value is None else f"{value:.3g}"

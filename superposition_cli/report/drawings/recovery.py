@@ -14,13 +14,13 @@ def recovery(finding: Finding, results: Results) -> list[Drawing]:
     """Draw the share of recovered inputs over m for every k, with the theory of the 50 % line."""
     arrays = finding.arrays
     figure, grid = style.grid(1, 2, (2.9, 2.9), sharex=True, sharey=True)
-    for decoder, (own, title) in enumerate(zip(grid.flat, TITLES, strict=True)):
+    for decoder, (ax, title) in enumerate(zip(grid.flat, TITLES, strict=True)):
         for i, k in enumerate(arrays["k"]):
             colour, label = style.CYCLE[i], f"k = {k}"
-            own.plot(arrays["m"], arrays["success"][decoder, i], "o-", color=colour, label=label)
-            own.axvline(arrays["theory"][decoder, i], color=colour, linestyle=":", linewidth=1.2)
-        own.axhline(0.5, color=style.FAINT, linewidth=0.8)
-        own.set(xlabel="measurements m", title=title, ylim=(-0.03, 1.03))
+            ax.plot(arrays["m"], arrays["success"][decoder, i], "o-", color=colour, label=label)
+            ax.axvline(arrays["theory"][decoder, i], color=colour, linestyle=":", linewidth=1.2)
+        ax.axhline(0.5, color=style.FAINT, linewidth=0.8)
+        ax.set(xlabel="measurements m", title=title, ylim=(-0.03, 1.03))
     grid.flat[0].set_ylabel("share recovered")
     grid.flat[1].legend()
     rows = [dict[str, Any](row) for row in finding.rows]

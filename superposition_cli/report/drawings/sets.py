@@ -32,14 +32,14 @@ def directions(finding: Finding, shown: list[Panel]) -> Drawing:
     figure, axes = panels.sheet(shown)
     reach = 1.15 * max(1.0, float(np.linalg.norm(W, axis=2).max()))
     turn = np.linspace(0, 2 * np.pi, 181)
-    for panel, own in zip(shown, axes, strict=True):
-        own.plot(np.cos(turn), np.sin(turn), color=style.FAINT, linewidth=0.8, zorder=0)
+    for panel, ax in zip(shown, axes, strict=True):
+        ax.plot(np.cos(turn), np.sin(turn), color=style.FAINT, linewidth=0.8, zorder=0)
         for (x, y), member in zip(W[panel.at], owner, strict=True):
             colour, mark = style.CYCLE[member % len(style.CYCLE)], "os^Dv"[member % 5]
-            own.plot([0, x], [0, y], color=colour)
-            own.plot([x], [y], mark, color=colour, markersize=6)
-        own.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
-        panels.bare(own)
+            ax.plot([0, x], [0, y], color=colour)
+            ax.plot([x], [y], mark, color=colour, markersize=6)
+        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+        panels.bare(ax)
     first, last = finding.rows[0], finding.rows[-1]
     caption = (
         "Feature vectors in the plane; features of one set share colour and mark. Of "
@@ -55,8 +55,8 @@ def cosines(finding: Finding, shown: list[Panel]) -> Drawing:
     order = np.argsort(owner, kind="stable")
     borders = np.flatnonzero(np.diff(owner[order])) + 0.5
     figure, axes = panels.sheet(shown)
-    for panel, own in zip(shown, axes, strict=True):
-        image = own.imshow(
+    for panel, ax in zip(shown, axes, strict=True):
+        image = ax.imshow(
             values[panel.at][np.ix_(order, order)],
             cmap=style.DIVERGING,
             vmin=-1,
@@ -64,9 +64,9 @@ def cosines(finding: Finding, shown: list[Panel]) -> Drawing:
             interpolation="nearest",
         )
         for at in borders:
-            own.axhline(at, color=style.INK, linewidth=0.8)
-            own.axvline(at, color=style.INK, linewidth=0.8)
-        panels.bare(own)
+            ax.axhline(at, color=style.INK, linewidth=0.8)
+            ax.axvline(at, color=style.INK, linewidth=0.8)
+        panels.bare(ax)
     figure.colorbar(image, ax=axes, shrink=0.8, aspect=25, label="cosine")
     within, between = (
         [row[f"{kind}_rms"] for row in finding.rows if row[f"{kind}_rms"] is not None]
@@ -96,8 +96,8 @@ def loss(finding: Finding) -> Drawing:
     lower.yaxis.get_major_locator().set_params(integer=True)
     lower.set_xscale(style.scale_of(arrays["p"]))
     boundary = finding.numbers["collapse_boundary"]
-    for own in (upper, lower) if boundary else ():
-        own.axvline(boundary, color=style.MUTED, linewidth=0.8, linestyle=":")
+    for ax in (upper, lower) if boundary else ():
+        ax.axvline(boundary, color=style.MUTED, linewidth=0.8, linestyle=":")
     style.plain_ticks(lower)
     where = f" Above p = {boundary:.3g} (dotted) digons cost more." if boundary else ""
     caption = (

@@ -48,15 +48,15 @@ def directions(finding: Finding, shown: list[Panel]) -> Drawing:
     scale = ScalarMappable(Normalize(importance.min(), importance.max()), "viridis_r")
     equal = importance.min() == importance.max()
     turn = np.linspace(0, 2 * np.pi, 181)
-    for panel, own in zip(shown, axes, strict=True):
-        own.plot(np.cos(turn), np.sin(turn), color=style.FAINT, linewidth=0.8, zorder=0)
+    for panel, ax in zip(shown, axes, strict=True):
+        ax.plot(np.cos(turn), np.sin(turn), color=style.FAINT, linewidth=0.8, zorder=0)
         for i in np.argsort(depth[panel.at], kind="stable"):  # what is near covers what is far
             (x, y), weight = W[panel.at, i], importance[panel.at, i]
             colour = style.BLUE if equal else scale.to_rgba(weight)
-            own.plot([0, x], [0, y], color=colour)
-            own.plot([x], [y], "o", color=colour, markersize=5 + 2 * depth[panel.at, i])
-        own.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
-        panels.bare(own)
+            ax.plot([0, x], [0, y], color=colour)
+            ax.plot([x], [y], "o", color=colour, markersize=5 + 2 * depth[panel.at, i])
+        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+        panels.bare(ax)
     if not equal:
         figure.colorbar(scale, ax=axes, label="importance", shrink=0.8, aspect=25)
     words = [f"{panel.title}: {finding.rows[panel.at]['structure']}" for panel in shown]
@@ -80,11 +80,11 @@ def gram(finding: Finding, shown: list[Panel]) -> Drawing:
         "interpolation": "nearest",
     }
     left, right = n - 0.5 + max(0.3, BLANK * n), n - 0.5 + max(1.3, (BLANK + GAP) * n)
-    for panel, own in zip(shown, axes, strict=True):
-        own.imshow(b[panel.at][:, None], extent=(left, right, n - 0.5, -0.5), **how)
-        image = own.imshow(W[panel.at] @ W[panel.at].T, **how)
-        own.set(xlim=(-0.5, right), ylim=(n - 0.5, -0.5), aspect="equal")
-        panels.bare(own)
+    for panel, ax in zip(shown, axes, strict=True):
+        ax.imshow(b[panel.at][:, None], extent=(left, right, n - 0.5, -0.5), **how)
+        image = ax.imshow(W[panel.at] @ W[panel.at].T, **how)
+        ax.set(xlim=(-0.5, right), ylim=(n - 0.5, -0.5), aspect="equal")
+        panels.bare(ax)
     figure.colorbar(
         image, ax=axes, shrink=0.8, aspect=25, extend="both", label="$W_i\\cdot W_j,\\ b_i$"
     )
@@ -103,14 +103,14 @@ def norms(finding: Finding, shown: list[Panel]) -> Drawing:
     figure, axes = panels.sheet(shown)
     scale = ScalarMappable(Normalize(0, 1), style.SEQUENTIAL)
     features = np.arange(length.shape[1])
-    for panel, own in zip(shown, axes, strict=True):
+    for panel, ax in zip(shown, axes, strict=True):
         colours = scale.to_rgba(np.clip(crossed[panel.at], 0, 1))
         thick = 0.8 if len(features) <= 30 else 1.0
-        own.barh(features, length[panel.at], height=thick, color=colours)
-        own.set(xlim=(0, max(1.2, 1.05 * length.max())), ylim=(len(features) - 0.5, -0.5))
-        own.set(xticks=[0, 1], yticks=[])
-        own.axvline(1, color=style.MUTED, linewidth=0.6, linestyle=":")
-        own.label_outer()
+        ax.barh(features, length[panel.at], height=thick, color=colours)
+        ax.set(xlim=(0, max(1.2, 1.05 * length.max())), ylim=(len(features) - 0.5, -0.5))
+        ax.set(xticks=[0, 1], yticks=[])
+        ax.axvline(1, color=style.MUTED, linewidth=0.6, linestyle=":")
+        ax.label_outer()
     figure.colorbar(scale, ax=axes, shrink=0.8, aspect=25, extend="max", label="superposition")
     figure.supxlabel("$\\Vert W_i\\Vert$", fontsize=10)
     figure.supylabel("feature", fontsize=10)

@@ -31,23 +31,23 @@ def dimensionality(finding: Finding) -> Drawing:
     """Draw D* as a line and every D_i as a dot over 1 / p, sticky values as lines."""
     x, D = 1 / finding.arrays["p"], finding.arrays["D"]
     figure, grid = style.grid()
-    (own,) = grid.flat
+    (ax,) = grid.flat
     for place, value in enumerate(STICKY):
-        own.axhline(value, color=style.FAINT, linewidth=0.8, zorder=0)
+        ax.axhline(value, color=style.FAINT, linewidth=0.8, zorder=0)
         right = 1.01 + 0.05 * (place % 2)  # 2/5 and 3/8 would be on one another
         how = {"xycoords": ("axes fraction", "data"), "va": "center"}
         text = str(Fraction(value).limit_denominator(8))
-        own.annotate(text, (right, value), fontsize=8, color=style.MUTED, **how)
+        ax.annotate(text, (right, value), fontsize=8, color=style.MUTED, **how)
     for at, values in zip(x, D, strict=True):
         kept = np.sort(values[np.isfinite(values)])
         spread = at * np.exp(0.06 * np.linspace(-1, 1, len(kept)))
-        own.plot(spread, kept, ".", color=style.SKY, markersize=3)
-    own.plot(x, finding.arrays["D_star"], "o-", color=style.BLUE, label="D* = m / ‖W‖²")
-    own.plot([], [], ".", color=style.SKY, label="D_i of each represented feature")
-    own.set(xscale="log", xlabel="1 / p = 1 / (1 − S)", ylabel="dimensions per feature")
-    own.set_ylim(0, 1.08)
-    style.plain_ticks(own)
-    own.legend(loc="upper right")
+        ax.plot(spread, kept, ".", color=style.SKY, markersize=3)
+    ax.plot(x, finding.arrays["D_star"], "o-", color=style.BLUE, label="D* = m / ‖W‖²")
+    ax.plot([], [], ".", color=style.SKY, label="D_i of each represented feature")
+    ax.set(xscale="log", xlabel="1 / p = 1 / (1 − S)", ylabel="dimensions per feature")
+    ax.set_ylim(0, 1.08)
+    style.plain_ticks(ax)
+    ax.legend(loc="upper right")
     first, last = finding.rows[0], finding.rows[-1]
     caption = (
         f"Dimensions per feature fall from {first['d_star']:.2f} at p = {1 / x[0]:.3g} to "
@@ -62,14 +62,14 @@ def benefit(finding: Finding) -> Drawing:
     """Draw what copies of each polytope save per dimension, over 1 / p."""
     x, curves = 1 / finding.arrays["p"], finding.arrays["benefit"]
     figure, grid = style.grid()
-    (own,) = grid.flat
+    (ax,) = grid.flat
     for name, curve, colour in zip(UNIFORM_POLYTOPES, curves, style.CYCLE, strict=False):
-        own.plot(x, curve, color=colour, label=name)
+        ax.plot(x, curve, color=colour, label=name)
     best = curves.max(axis=0)
-    own.plot(x, best, "o", markerfacecolor="none", color=style.INK, label="best", zorder=0)
-    own.set(xscale="log", xlabel="1 / p = 1 / (1 − S)", ylabel="benefit per dimension")
-    style.plain_ticks(own)
-    own.legend(loc="upper left")
+    ax.plot(x, best, "o", markerfacecolor="none", color=style.INK, label="best", zorder=0)
+    ax.set(xscale="log", xlabel="1 / p = 1 / (1 − S)", ylabel="benefit per dimension")
+    style.plain_ticks(ax)
+    ax.legend(loc="upper left")
     changes = list(dict.fromkeys(row["best_polytope"] for row in finding.rows))
     caption = (
         "Variance saved per dimension filled with copies of one polytope, in theory (1: one "
@@ -91,9 +91,9 @@ def graph(finding: Finding, results: Results) -> Drawing | None:
     some = np.unique(np.linspace(0, len(sparse) - 1, min(GRAPHS, len(sparse))).round().astype(int))
     shown = [sparse[i] for i in some]
     figure, grid = style.grid(1, len(shown), (2.3, 2.5))
-    for (cell, row), own in zip(shown, grid.flat, strict=True):
-        _draw_graph(own, results.model(int(chosen[cell]))["W"])
-        own.set_title(f"p = {density[cell]:.3g}\nD* = {row['d_star']:.2f}")
+    for (cell, row), ax in zip(shown, grid.flat, strict=True):
+        _draw_graph(ax, results.model(int(chosen[cell]))["W"])
+        ax.set_title(f"p = {density[cell]:.3g}\nD* = {row['d_star']:.2f}")
     words = [f"p = {density[cell]:.3g}: {row['structure']}" for cell, row in shown]
     caption = (
         "Represented features, joined where |W_i·W_j| > 0.1 (darker: more); unconnected parts "
@@ -104,20 +104,20 @@ def graph(finding: Finding, results: Results) -> Drawing | None:
 
 def _draw_graph(axes: Axes, W: np.ndarray) -> None:
     """Draw the components of a feature graph on circles, the largest first, in a square."""
-    found = geometry.feature_graph(W)
-    place = {int(node): i for i, node in enumerate(found.nodes)}
-    parts = sorted(geometry.components(found), key=len, reverse=True)
+    features = geometry.feature_graph(W)
+    place = {int(node): i for i, node in enumerate(features.nodes)}
+    parts = sorted(geometry.components(features), key=len, reverse=True)
     side = max(1, int(np.ceil(np.sqrt(len(parts)))))
-    at = np.zeros((len(found.nodes), 2))
+    at = np.zeros((len(features.nodes), 2))
     for number, part in enumerate(parts):
         row, column = divmod(number, side)
         turn = 2 * np.pi * np.arange(len(part)) / len(part) + np.pi / 2
         radius = 0.0 if len(part) == 1 else 1.0
         circle = radius * np.stack([np.cos(turn), np.sin(turn)], axis=1)
         at[[place[node] for node in part]] = circle + SPACING * np.array([column, -row])
-    i, j = np.nonzero(np.triu(found.weights))
+    i, j = np.nonzero(np.triu(features.weights))
     ends = list(np.stack([at[i], at[j]], axis=1))
-    colours = [to_rgba(style.BLUE, min(1.0, float(one))) for one in found.weights[i, j]]
+    colours = [to_rgba(style.BLUE, min(1.0, float(one))) for one in features.weights[i, j]]
     axes.add_collection(LineCollection(ends, colors=colours, linewidths=1))
     axes.plot(at[:, 0], at[:, 1], ".", color=style.INK, markersize=3)
     axes.set(aspect="equal", xticks=[], yticks=[])
