@@ -21,6 +21,9 @@ from superposition_cli.theory.shapes import (
     PerFeature,
     PerPair,
     Scalar,
+    Some,
+    SomeEmbedding,
+    SomePerFeature,
 )
 
 FAINT = 1e-6  # a hidden direction with less of the largest variance is not in use
@@ -35,7 +38,11 @@ class LinearLossTerms(NamedTuple):
 
 
 def linear_loss(
-    W: Embedding, b: PerFeature, importance: PerFeature, mean: PerFeature, covariance: PerPair
+    W: SomeEmbedding,
+    b: SomePerFeature,
+    importance: SomePerFeature,
+    mean: SomePerFeature,
+    covariance: Real[Some, "n n"],
 ) -> Scalar:
     """Return the exact expected loss of the linear model x' = W Wᵀ x + b.
 
@@ -52,7 +59,11 @@ def linear_loss(
 
 
 def linear_loss_terms(
-    W: Embedding, b: PerFeature, importance: PerFeature, mean: PerFeature, variance: PerFeature
+    W: SomeEmbedding,
+    b: SomePerFeature,
+    importance: SomePerFeature,
+    mean: SomePerFeature,
+    variance: SomePerFeature,
 ) -> LinearLossTerms:
     """Split the linear model's loss for independent features into its three causes.
 
@@ -101,7 +112,7 @@ def linear_optimum(
     return float(np.sum(np.maximum(np.sort(costs)[:n_dropped], 0)))
 
 
-def null_loss(importance: PerFeature, variance: PerFeature) -> Scalar:
+def null_loss(importance: SomePerFeature, variance: SomePerFeature) -> Scalar:
     """Return the loss of predicting every feature's mean: Σ_i I_i σ_i².
 
     Shapes: importance, variance [n]; returns []. The unit of the normalised loss.
@@ -195,14 +206,14 @@ def welch_bound(k: Elementwise, m: Elementwise) -> Broadcast:
     return jnp.sqrt(excess / (m * jnp.maximum(k - 1, 1)))
 
 
-def _product(a: Float[Array, "i j"], b: Float[Array, " j *k"]) -> Float[Array, " i *k"]:
+def _product(a: Real[Some, "i j"], b: Real[Some, " j *k"]) -> Float[Array, " i *k"]:
     return jnp.matmul(a, b, precision="highest")
 
 
-def _residual_map(W: Embedding) -> PerPair:
+def _residual_map(W: SomeEmbedding) -> PerPair:
     """Id - W Wᵀ, [n, n]: what the model leaves of an input, up to its bias."""
     return jnp.eye(W.shape[0], dtype=W.dtype) - _product(W, W.T)
 
 
-def _mean_error(R: PerPair, b: PerFeature, mean: PerFeature) -> PerFeature:
+def _mean_error(R: PerPair, b: SomePerFeature, mean: SomePerFeature) -> PerFeature:
     return _product(R, mean) - b

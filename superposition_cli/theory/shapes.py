@@ -8,6 +8,7 @@ which tells linters that it is no name.
 """
 
 import jaxtyping
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Real
@@ -21,6 +22,14 @@ Embedding = Float[Array, "n m"]  # W
 Inputs = Float[Array, "n B"]  # x
 HiddenVectors = Float[Array, "m B"]  # h = Wᵀx
 
+PerNeuron = Float[Array, " m"]
+
 AnyEmbedding = Real[ArrayLike, "n m"]  # of JAX or of NumPy
+
+Some = Array | np.ndarray  # what has a shape and a dtype, of either library
+SomePerFeature = Real[Some, " n"]
+SomeEmbedding = Real[Some, "n m"]
+SomeInputs = Real[Some, "n B"]
+SomeHidden = Real[Some, "m B"]
 Elementwise = Real[ArrayLike, "*#shape"]  # an argument that broadcasts with the others
 Broadcast = Float[Array, "*shape"]  # the result, of the shape they broadcast to

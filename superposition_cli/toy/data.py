@@ -13,7 +13,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Real
 
+from superposition_cli.theory.shapes import (
+    Inputs,
+    Key,
+    PerPair,
+    Scalar,
+    Some,
+    SomeInputs,
+    SomePerFeature,
+)
 from superposition_cli.toy import rng
 from superposition_cli.toy.spec import Knobs, Spec
 
@@ -34,10 +44,13 @@ class Sampler(NamedTuple):
     """
 
     draw: Callable[[Spec, Knobs, Array, int], Array]
-    marginal: Callable[[Spec, Knobs], Array]
+    marginal: Callable[[Spec, Knobs], Some]
     joint: Callable[[Spec, Knobs], Array]
     patterns: "Callable[[Spec, Knobs], Patterns] | None" = None
     moments: "Callable[[Spec, Knobs], Moments] | None" = None
+
+
+SomeNumber = Real[Some, ""]
 
 
 class Patterns(NamedTuple):
@@ -81,13 +94,13 @@ def moments_of_uniform(spec: Spec, knobs: Knobs) -> Moments:
     sampler, of_magnitude = SAMPLERS[spec.data], TARGETS[spec.target].moments
     assert of_magnitude is not None
     first, second = of_magnitude(knobs.low, knobs.high)
-    q = sampler.marginal(spec, knobs)
+    q = jnp.asarray(sampler.marginal(spec, knobs))
     covariance = (sampler.joint(spec, knobs) - jnp.outer(q, q)) * first**2
     variance = q * second - (q * first) ** 2
     return Moments(q * first, jnp.where(np.eye(spec.n_features, dtype=bool), variance, covariance))
 
 
-def draw_independent(spec: Spec, knobs: Knobs, key: Array, batch: int) -> Array:
+def draw_independent(spec: Spec, knobs: Knobs, key: Key, batch: int) -> Inputs:
     """Draw x [n, B] with independent features from one uniform per entry.
 
     x = low + (high - low) u/p where u <= p, else 0, has exactly the law
@@ -99,7 +112,7 @@ def draw_independent(spec: Spec, knobs: Knobs, key: Array, batch: int) -> Array:
     return jnp.where(u <= p, knobs.low + u * ((knobs.high - knobs.low) / p), 0)
 
 
-def draw_correlated(spec: Spec, knobs: Knobs, key: Array, batch: int) -> Array:
+def draw_correlated(spec: Spec, knobs: Knobs, key: Key, batch: int) -> Inputs:
     """Draw x [n, B] where the features of a set are all active or all zero.
 
     One Bernoulli(p) per set, independent magnitudes. Source: Elhage et al. 2022.
@@ -111,7 +124,7 @@ def draw_correlated(spec: Spec, knobs: Knobs, key: Array, batch: int) -> Array:
     return jnp.where(active, knobs.low + magnitude * (knobs.high - knobs.low), 0)
 
 
-def draw_anticorrelated(spec: Spec, knobs: Knobs, key: Array, batch: int) -> Array:
+def draw_anticorrelated(spec: Spec, knobs: Knobs, key: Key, batch: int) -> Inputs:
     """Draw x [n, B] where at most one feature of a set is active, chosen uniformly.
 
     One uniform per set: with P the probability that the set is active and k its size,
@@ -133,7 +146,7 @@ def sets(spec: Spec) -> tuple[tuple[int, ...], ...]:
     return (tuple(range(spec.n_features)),) if spec.data == "one_hot" else spec.sets
 
 
-def _set_probability(spec: Spec, knobs: Knobs) -> Array:
+def _set_probability(spec: Spec, knobs: Knobs) -> SomePerFeature:
     """The probability [n] that the set a feature belongs to is active."""
     p = knobs.feature_probability
     if spec.data == "one_hot":
@@ -164,25 +177,25 @@ def _same_set(spec: Spec) -> np.ndarray:
     return owner[:, None] == owner[None, :]
 
 
-def _own_probability(spec: Spec, knobs: Knobs) -> Array:
+def _own_probability(spec: Spec, knobs: Knobs) -> SomePerFeature:
     return knobs.feature_probability
 
 
-def _anticorrelated_marginal(spec: Spec, knobs: Knobs) -> Array:
+def _anticorrelated_marginal(spec: Spec, knobs: Knobs) -> SomePerFeature:
     return _set_probability(spec, knobs) / _size_of_set(sets(spec))
 
 
-def _joint_independent(spec: Spec, knobs: Knobs) -> Array:
+def _joint_independent(spec: Spec, knobs: Knobs) -> PerPair:
     return jnp.outer(knobs.feature_probability, knobs.feature_probability)
 
 
-def _joint_correlated(spec: Spec, knobs: Knobs) -> Array:
+def _joint_correlated(spec: Spec, knobs: Knobs) -> PerPair:
     p = knobs.feature_probability
     return jnp.where(_same_set(spec), p[:, None], _joint_independent(spec, knobs))
 
 
-def _joint_anticorrelated(spec: Spec, knobs: Knobs) -> Array:
-    q = _anticorrelated_marginal(spec, knobs)
+def _joint_anticorrelated(spec: Spec, knobs: Knobs) -> PerPair:
+    q = jnp.asarray(_anticorrelated_marginal(spec, knobs))
     return jnp.where(_same_set(spec), 0, jnp.outer(q, q))
 
 
@@ -234,26 +247,28 @@ class Target(NamedTuple):
     moments: (low, high) -> first and second moment of the answer to U[low, high], or no law.
     """
 
-    answer: Callable[[Array], Array]
-    moments: Callable[[Array, Array], tuple[Array, Array]] | None = None
+    answer: Callable[[Some], Some]
+    moments: Callable[[Some, Some], tuple[Some, Some]] | None = None
 
 
-def itself(x: Array) -> Array:
+def itself(x: SomeInputs) -> SomeInputs:
     """Ask for the input itself: y = x."""
     return x
 
 
-def magnitude(x: Array) -> Array:
+def magnitude(x: SomeInputs) -> SomeInputs:
     """Ask for absolute values: y = |x|."""
     return jnp.abs(x)
 
 
-def _identity_moments(low: Array, high: Array) -> tuple[Array, Array]:
+def _identity_moments(low: SomeNumber, high: SomeNumber) -> tuple[Scalar, Scalar]:
+    low, high = jnp.asarray(low), jnp.asarray(high)
     return (low + high) / 2, (low**2 + low * high + high**2) / 3
 
 
-def _abs_moments(low: Array, high: Array) -> tuple[Array, Array]:
+def _abs_moments(low: SomeNumber, high: SomeNumber) -> tuple[Scalar, Scalar]:
     """E|v| is the integral of |v| over [low, high] by its length; E|v|^2 = E v^2."""
+    low, high = jnp.asarray(low), jnp.asarray(high)
     mean = (high * jnp.abs(high) - low * jnp.abs(low)) / (2 * (high - low))
     return mean, _identity_moments(low, high)[1]
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from superposition_cli.theory.shapes import Key, PerFeature, Scalar
 from superposition_cli.toy import data, metrics, models
 from superposition_cli.toy.objectives import (
     OBJECTIVES,
@@ -18,7 +19,7 @@ from superposition_cli.toy.objectives import (
     has_null_loss,
     null_loss,
 )
-from superposition_cli.toy.spec import Knobs, Params, Spec
+from superposition_cli.toy.spec import Knobs, SomeParams, Spec
 
 MOST_NODES = 65_536  # of the quadrature that judges a model
 
@@ -30,7 +31,7 @@ class Judgement(NamedTuple):
     error: Array  # [], standard error of the samples, or what it gained on the rule of training
 
 
-def evaluation_loss(spec: Spec, knobs: Knobs, key: Array, params: Params) -> Judgement:
+def evaluation_loss(spec: Spec, knobs: Knobs, key: Key, params: SomeParams) -> Judgement:
     """Return the loss a model is judged by: without sampling where possible, else on fresh data.
 
     Quadrature is as fine as `MOST_NODES` allows, and its error is taken to be all that the
@@ -58,7 +59,7 @@ def evaluation_loss(spec: Spec, knobs: Knobs, key: Array, params: Params) -> Jud
     return Judgement(mean, jnp.sqrt(jnp.maximum(square - mean**2, 0) / max(batches - 1, 1)))
 
 
-def reference_loss(spec: Spec, knobs: Knobs, key: Array) -> Array:
+def reference_loss(spec: Spec, knobs: Knobs, key: Key) -> Scalar:
     """Return the null loss: exactly where it is known, else of the samples of `evaluation_loss`.
 
     Σ_i I_i (E y_i² - (E y_i)²), both means over the same samples. The key is consumed.
@@ -75,7 +76,7 @@ def reference_loss(spec: Spec, knobs: Knobs, key: Array) -> Array:
     return jnp.sum(knobs.importance * (square - mean**2))
 
 
-def feature_errors(spec: Spec, knobs: Knobs, key: Array, params: Params) -> Array:
+def feature_errors(spec: Spec, knobs: Knobs, key: Key, params: SomeParams) -> PerFeature:
     """Return every output's expected squared error, whatever its importance: [n].
 
     Without sampling where possible, else over `spec.eval_samples` samples, drawn as by
@@ -98,7 +99,7 @@ def feature_errors(spec: Spec, knobs: Knobs, key: Array, params: Params) -> Arra
 
 @partial(jax.jit, static_argnums=(0, 1))
 def judge(
-    spec: Spec, names: tuple[str, ...], knobs: Knobs, keys: Array, params: Params
+    spec: Spec, names: tuple[str, ...], knobs: Knobs, keys: Array, params: SomeParams
 ) -> dict[str, Array]:
     """Return loss, its error, null loss, normalised loss and the named metrics of K models.
 
@@ -117,7 +118,7 @@ def judge(
         KeyError: a name is not of a metric.
     """
 
-    def one(knobs: Knobs, key: Array, params: Params) -> dict[str, Array]:
+    def one(knobs: Knobs, key: Array, params: SomeParams) -> dict[str, Array]:
         loss, error = evaluation_loss(spec, knobs, key, params)
         null = reference_loss(spec, knobs, key)
         W = models.MODELS[spec.model].embedding(params)

@@ -14,10 +14,21 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Bool, Float, Num, Real, Shaped
 
 from superposition_cli.theory.linear import welch_bound
+from superposition_cli.theory.shapes import (
+    Embedding,
+    PerFeature,
+    PerNeuron,
+    PerPair,
+    Scalar,
+    Some,
+    SomeEmbedding,
+)
 from superposition_cli.toy.spec import Knobs
 
+Number = Num[Array, ""]
 REPRESENTED_NORM = 0.5  # a feature with a longer vector counts as represented
 ZERO_NORM = 1e-6  # a shorter vector has no direction
 NOTEBOOK_EPSILON = 1e-5  # added to norms by the notebook of Elhage et al. 2022
@@ -27,22 +38,22 @@ MONOSEMANTIC_FEATURES = 1.5  # a neuron with fewer effective features is monosem
 STICKY_FRACTIONS = (1.0, 3 / 4, 2 / 3, 1 / 2, 2 / 5, 3 / 8, 1 / 3, 1 / 4)
 
 
-def feature_norms(W: Array) -> Array:
+def feature_norms(W: SomeEmbedding) -> PerFeature:
     """Return the length of every feature's vector, ‖W_i‖: [n, m] -> [n]."""
     return jnp.linalg.norm(W, axis=1)
 
 
-def represented(W: Array, threshold: float = REPRESENTED_NORM) -> Array:
+def represented(W: SomeEmbedding, threshold: float = REPRESENTED_NORM) -> Bool[Array, " n"]:
     """Tell which features are represented, ‖W_i‖ > threshold: [n, m] -> [n] of bool."""
     return feature_norms(W) > threshold
 
 
-def n_represented(W: Array, threshold: float = REPRESENTED_NORM) -> Array:
+def n_represented(W: SomeEmbedding, threshold: float = REPRESENTED_NORM) -> Number:
     """Count the represented features, #{i: ‖W_i‖ > threshold}: [n, m] -> [], integer."""
     return jnp.sum(represented(W, threshold))
 
 
-def represented_fraction(W: Array) -> Array:
+def represented_fraction(W: SomeEmbedding) -> Number:
     """Return the share of features that are represented, in [0, 1]: [n, m] -> [].
 
     φ_1/2 = #{i: ‖W_i‖ > 1/2} / n. Source: Liu et al. 2025.
@@ -50,7 +61,7 @@ def represented_fraction(W: Array) -> Array:
     return jnp.mean(represented(W), dtype=W.dtype)
 
 
-def gram(W: Array) -> Array:
+def gram(W: SomeEmbedding) -> PerPair:
     """Return all inner products of feature vectors, M = W Wᵀ: [n, m] -> [n, n].
 
     Products are in the full precision of W's dtype on every device.
@@ -58,7 +69,7 @@ def gram(W: Array) -> Array:
     return _inner(W, W)
 
 
-def interference_matrix(W: Array) -> Array:
+def interference_matrix(W: SomeEmbedding) -> PerPair:
     """Return how strongly each feature's direction picks up every other: [n, m] -> [n, n].
 
     Entry (i, j) is Ŵ_i·W_j, the diagonal 0, with Ŵ_i = W_i / (1e-5 + ‖W_i‖). A zero row
@@ -68,7 +79,7 @@ def interference_matrix(W: Array) -> Array:
     return jnp.where(_off_diagonal(W), _inner(directions, W), 0)
 
 
-def superposition(W: Array) -> Array:
+def superposition(W: SomeEmbedding) -> PerFeature:
     """Return how much of other features lies along each feature's direction: [n, m] -> [n].
 
     Σ_{j≠i} (Ŵ_i·W_j)²: 0 for a feature with a dimension of its own (or none at all), 1 for
@@ -77,7 +88,7 @@ def superposition(W: Array) -> Array:
     return jnp.sum(interference_matrix(W) ** 2, axis=1)
 
 
-def polysemanticity(W: Array) -> Array:
+def polysemanticity(W: SomeEmbedding) -> PerFeature:
     """Return the root of `superposition`, sqrt(Σ_{j≠i} (Ŵ_i·W_j)²): [n, m] -> [n].
 
     0 for a zero row. Figures clip it to [0, 1]. Source: notebook of Elhage et al. 2022.
@@ -85,7 +96,7 @@ def polysemanticity(W: Array) -> Array:
     return jnp.linalg.norm(interference_matrix(W), axis=1)
 
 
-def net_interference(W: Array, p: Array) -> Array:
+def net_interference(W: SomeEmbedding, p: Real[Some, " n"]) -> PerFeature:
     """Return the interference each feature meets, others weighted by activity: -> [n].
 
     Σ_{j≠i} p_j (Ŵ_i·W_j)², p [n] the probabilities that features are active, W [n, m].
@@ -94,7 +105,7 @@ def net_interference(W: Array, p: Array) -> Array:
     return jnp.sum(interference_matrix(W) ** 2 * p, axis=1)
 
 
-def dims_per_feature(W: Array) -> Array:
+def dims_per_feature(W: SomeEmbedding) -> Number:
     """Return the hidden dimensions spent per feature, D* = m / ‖W‖_F²: [n, m] -> [].
 
     NaN where ‖W‖_F < 1e-6: nothing is represented. Source: Elhage et al. 2022.
@@ -104,7 +115,7 @@ def dims_per_feature(W: Array) -> Array:
     return jnp.where(empty, jnp.nan, W.shape[1] / jnp.where(empty, 1, energy))
 
 
-def feature_dimensionality(W: Array) -> Array:
+def feature_dimensionality(W: SomeEmbedding) -> PerFeature:
     """Return the fraction of a dimension each feature has to itself: [n, m] -> [n].
 
     D_i = ‖W_i‖² / Σ_j (Ŵ_i·W_j)² = ‖W_i‖⁴ / Σ_j M_ij², in [0, 1]; 1 is a dimension of its
@@ -118,7 +129,7 @@ def feature_dimensionality(W: Array) -> Array:
     return jnp.where(nonzero, norms**2 / jnp.where(nonzero, along, 1), 0)
 
 
-def capacity(W: Array) -> Array:
+def capacity(W: SomeEmbedding) -> PerFeature:
     """Return the capacity C_i of every feature, which is D_i under another name: -> [n].
 
     C_i = (W_i·W_i)² / Σ_j (W_i·W_j)². See `feature_dimensionality`.
@@ -127,7 +138,7 @@ def capacity(W: Array) -> Array:
     return feature_dimensionality(W)
 
 
-def sum_dimensionality(W: Array) -> Array:
+def sum_dimensionality(W: SomeEmbedding) -> Number:
     """Return the dimensions all features use together, Σ_i D_i: [n, m] -> [].
 
     At most the rank of W; equal to it where every W_i is an eigenvector of WᵀW (a union of
@@ -136,7 +147,7 @@ def sum_dimensionality(W: Array) -> Array:
     return jnp.sum(feature_dimensionality(W))
 
 
-def embedding_rank(W: Array) -> Array:
+def embedding_rank(W: SomeEmbedding) -> Number:
     """Count the hidden directions in use, singular values > 1e-3 s_max: [n, m] -> [], integer.
 
     0 for the zero matrix.
@@ -145,7 +156,7 @@ def embedding_rank(W: Array) -> Array:
     return jnp.sum(s > RANK_CUT * s[0])
 
 
-def leverage(W: Array) -> Array:
+def leverage(W: SomeEmbedding) -> PerFeature:
     """Return how well a linear probe of the hidden vector recovers each feature: -> [n].
 
     τ_i = W_iᵀ (WᵀW)⁺ W_i, W [n, m]: the R² of the best linear read-out of x_i from Wᵀx for
@@ -157,7 +168,9 @@ def leverage(W: Array) -> Array:
     return jnp.sum(jnp.where(in_use, U, 0) ** 2, axis=1)
 
 
-def sticky_fraction(W: Array, fraction: float | tuple[float, ...], tol: float = 0.03) -> Array:
+def sticky_fraction(
+    W: SomeEmbedding, fraction: float | tuple[float, ...], tol: float = 0.03
+) -> Number:
     """Return the share of represented features at a sticky dimensionality: [n, m] -> [].
 
     #{i represented: |D_i - f| < tol for f, or any of several f} / n_represented. The usual f
@@ -167,7 +180,7 @@ def sticky_fraction(W: Array, fraction: float | tuple[float, ...], tol: float = 
     return _mean_where(jnp.any(jnp.abs(distance) < tol, axis=1), represented(W), W.dtype)
 
 
-def coherence(W: Array) -> Array:
+def coherence(W: SomeEmbedding) -> Number:
     """Return the largest |cosine| between two represented features: [n, m] -> [].
 
     max_{i≠j} |Ŵ_i·Ŵ_j|, in [0, 1], at least `welch_bound`. NaN with fewer than two.
@@ -179,7 +192,7 @@ def coherence(W: Array) -> Array:
     return jnp.where(jnp.sum(kept) < 2, jnp.nan, largest)
 
 
-def represented_welch_bound(W: Array) -> Array:
+def represented_welch_bound(W: SomeEmbedding) -> Number:
     """Return the Welch bound of as many vectors as are represented: [n, m] -> [].
 
     sqrt((k - m) / (m (k - 1))) with k = n_represented; 0 for k <= m. Source: Welch 1974.
@@ -187,7 +200,7 @@ def represented_welch_bound(W: Array) -> Array:
     return welch_bound(n_represented(W).astype(W.dtype), W.shape[1])
 
 
-def frame_potential(W: Array) -> Array:
+def frame_potential(W: SomeEmbedding) -> Number:
     """Return the frame potential of the represented directions: [n, m] -> [].
 
     Σ_ij (Ŵ_i·Ŵ_j)² over k represented features, i = j included; at least max(k, k²/m),
@@ -198,17 +211,17 @@ def frame_potential(W: Array) -> Array:
     return jnp.sum(_inner(U.T, U.T) ** 2)
 
 
-def live_neurons(W: Array) -> Array:
+def live_neurons(W: SomeEmbedding) -> Bool[Array, " m"]:
     """Tell which hidden neurons are in use, column norm >= 1e-2: [n, m] -> [m] of bool."""
     return jnp.linalg.norm(W, axis=0) >= DEAD_NORM
 
 
-def n_dead_neurons(W: Array) -> Array:
+def n_dead_neurons(W: SomeEmbedding) -> Number:
     """Count the hidden neurons with a column norm below 1e-2: [n, m] -> [], integer."""
     return jnp.sum(~live_neurons(W))
 
 
-def neuron_selectivity(W: Array) -> Array:
+def neuron_selectivity(W: SomeEmbedding) -> PerNeuron:
     """Return the share of a neuron's weight that its strongest feature has: [n, m] -> [m].
 
     max_i |W_ik| / Σ_i |W_ik|, in [1/n, 1]; 1 is a neuron with one feature. NaN for a dead
@@ -220,7 +233,7 @@ def neuron_selectivity(W: Array) -> Array:
     return jnp.where(live, share, jnp.nan)
 
 
-def features_per_neuron(W: Array) -> Array:
+def features_per_neuron(W: SomeEmbedding) -> PerNeuron:
     """Return each neuron's effective number of features: [n, m] -> [m].
 
     The participation ratio PR_k = (Σ_i W_ik²)² / Σ_i W_ik⁴, in [1, n]. NaN for a dead
@@ -232,7 +245,7 @@ def features_per_neuron(W: Array) -> Array:
     return jnp.where(live, 1 / jnp.where(live, fourth, 1), jnp.nan)
 
 
-def monosemantic(W: Array) -> Array:
+def monosemantic(W: SomeEmbedding) -> Bool[Array, " m"]:
     """Tell which neurons serve one feature, PR_k < 1.5: [n, m] -> [m] of bool.
 
     False for a dead neuron.
@@ -240,12 +253,12 @@ def monosemantic(W: Array) -> Array:
     return features_per_neuron(W) < MONOSEMANTIC_FEATURES
 
 
-def n_monosemantic(W: Array) -> Array:
+def n_monosemantic(W: SomeEmbedding) -> Number:
     """Count the monosemantic neurons, #{k: PR_k < 1.5}: [n, m] -> [], integer."""
     return jnp.sum(monosemantic(W))
 
 
-def polysemantic_share(W: Array) -> Array:
+def polysemantic_share(W: SomeEmbedding) -> Number:
     """Return the share of live neurons with PR_k >= 1.5, in [0, 1]: [n, m] -> [].
 
     NaN where every neuron is dead.
@@ -253,7 +266,7 @@ def polysemantic_share(W: Array) -> Array:
     return _mean_where(~monosemantic(W), live_neurons(W), W.dtype)
 
 
-def basis_alignment(W: Array) -> Array:
+def basis_alignment(W: SomeEmbedding) -> Number:
     """Return how closely represented features follow single neurons: [n, m] -> [].
 
     mean_i max_k |W_ik| / ‖W_i‖ over represented i, in [1/sqrt(m), 1]; 1 puts every feature
@@ -262,22 +275,24 @@ def basis_alignment(W: Array) -> Array:
     return _mean_where(jnp.max(jnp.abs(_directions(W)), axis=1), represented(W), W.dtype)
 
 
-def _inner(a: Array, b: Array) -> Array:
+def _inner(a: Real[Some, "k m"], b: Real[Some, "l m"]) -> Float[Array, "k l"]:
     return jnp.matmul(a, b.T, precision="highest")
 
 
-def _off_diagonal(W: Array) -> Array:
+def _off_diagonal(W: SomeEmbedding) -> Bool[Array, "n n"]:
     return ~jnp.eye(W.shape[0], dtype=bool)
 
 
-def _directions(W: Array) -> Array:
+def _directions(W: SomeEmbedding) -> Embedding:
     """Unit rows, [n, m]; rows shorter than 1e-6 become 0."""
     norms = feature_norms(W)[:, None]
     nonzero = norms >= ZERO_NORM
     return jnp.where(nonzero, W / jnp.where(nonzero, norms, 1), 0)
 
 
-def _mean_where(values: Array, mask: Array, dtype: jnp.dtype) -> Array:
+def _mean_where(
+    values: Shaped[Array, "*shape"], mask: Bool[Array, "*shape"], dtype: jnp.dtype
+) -> Scalar:
     """Mean of the entries under the mask, []; NaN where there are none."""
     count = jnp.sum(mask)
     total = jnp.sum(jnp.where(mask, values, 0), dtype=dtype)

@@ -16,9 +16,23 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Real
 
 from superposition_cli.theory import expansion, linear
-from superposition_cli.toy.spec import Knobs, Params, Spec
+from superposition_cli.theory.shapes import (
+    Embedding,
+    HiddenVectors,
+    Inputs,
+    Key,
+    PerFeature,
+    PerPair,
+    Scalar,
+    Some,
+    SomeEmbedding,
+    SomeHidden,
+    SomeInputs,
+)
+from superposition_cli.toy.spec import Knobs, Params, SomeParams, Spec
 
 
 class Init(NamedTuple):
@@ -64,40 +78,40 @@ class Model(NamedTuple):
     """
 
     init: Callable[[Spec, Knobs, Array], Params]
-    apply: Callable[[Params, Array], Array]
-    embedding: Callable[[Params], Array]
-    hidden: Callable[[Params, Array], Array]
-    read_out: Callable[[Params, Array], Array]
+    apply: Callable[[SomeParams, Some], Array]
+    embedding: Callable[[SomeParams], Array]
+    hidden: Callable[[SomeParams, Some], Array]
+    read_out: Callable[[SomeParams, Some], Array]
     axes: Mapping[str, tuple[str, ...]]
     linear_hidden: bool = False
-    of_moments: Callable[[Params, Array, Array, Array], Array] | None = None
+    of_moments: Callable[[SomeParams, Array, Array, Array], Array] | None = None
     few_active: FewActive | None = None
 
 
-def init_tied(spec: Spec, knobs: Knobs, key: Array) -> Params:
+def init_tied(spec: Spec, knobs: Knobs, key: Key) -> Params:
     """Draw W and set b to zero; the key is consumed."""
     W = _draw_weights(spec, knobs, key, spec.n_features)
     return {"W": W, "b": jnp.zeros(spec.n_features, spec.dtype)}
 
 
-def init_untied(spec: Spec, knobs: Knobs, key: Array) -> Params:
+def init_untied(spec: Spec, knobs: Knobs, key: Key) -> Params:
     """Draw W and U independently and set b to zero; the key is consumed."""
     tied = init_tied(spec, knobs, jax.random.fold_in(key, 0))
     return {**tied, "U": _draw_weights(spec, knobs, jax.random.fold_in(key, 1), spec.n_hidden)}
 
 
-def _draw_weights(spec: Spec, knobs: Knobs, key: Array, inputs: int) -> Array:
+def _draw_weights(spec: Spec, knobs: Knobs, key: Key, inputs: int) -> Embedding:
     law = INITS[spec.init]
     std = knobs.init_scale * law.std(spec, knobs, inputs)
     return std * law.unit(key, (spec.n_features, spec.n_hidden), spec.dtype)
 
 
-def xavier_std(spec: Spec, knobs: Knobs, inputs: int) -> Array:
+def xavier_std(spec: Spec, knobs: Knobs, inputs: int) -> Scalar:
     """Glorot's standard deviation of one n x m matrix: sqrt(2 / (n + m))."""
     return jnp.sqrt(2 / (spec.n_features + spec.n_hidden)) * jnp.ones_like(knobs.init_instances)
 
 
-def stacked_std(spec: Spec, knobs: Knobs, inputs: int) -> Array:
+def stacked_std(spec: Spec, knobs: Knobs, inputs: int) -> Scalar:
     """Glorot's formula misread on a stack of K matrices [K, n, m]: sqrt(2 / ((n + K) m)).
 
     This is what a tensor initialiser gives when it takes the first axis for the outputs;
@@ -106,39 +120,40 @@ def stacked_std(spec: Spec, knobs: Knobs, inputs: int) -> Array:
     return jnp.sqrt(2 / ((spec.n_features + knobs.init_instances) * spec.n_hidden))
 
 
-def kaiming_std(spec: Spec, knobs: Knobs, inputs: int) -> Array:
+def kaiming_std(spec: Spec, knobs: Knobs, inputs: int) -> Scalar:
     """He's standard deviation of a layer that a ReLU follows: sqrt(2 / inputs)."""
     return jnp.sqrt(2 / inputs) * jnp.ones_like(knobs.init_instances)
 
 
-def unit_uniform(key: Array, shape: tuple[int, ...], dtype: str) -> Array:
+def unit_uniform(key: Key, shape: tuple[int, ...], dtype: str) -> Array:
     """Draw from U[-sqrt(3), sqrt(3)], which has variance 1; the key is consumed."""
     return jax.random.uniform(key, shape, dtype, -(3**0.5), 3**0.5)
 
 
-def reconstruct(W: Array, x: Array) -> Array:
+def reconstruct(W: SomeEmbedding, x: SomeInputs) -> Inputs:
     """Return W Wᵀx [n, B], through the n x n product where that is less work."""
+    W, x = jnp.asarray(W), jnp.asarray(x)
     n, m = W.shape
     return (W @ W.T) @ x if n <= GRAM_RATIO * m else _through_hidden(W, x)
 
 
 @jax.custom_vjp
-def _through_hidden(W: Array, x: Array) -> Array:
+def _through_hidden(W: SomeEmbedding, x: SomeInputs) -> Inputs:
     """W (Wᵀx), with a gradient that takes one product over the batch instead of two.
 
     With g the gradient of the output and k = Wᵀg, dW = g hᵀ + x kᵀ = [g x] [h k]ᵀ. A
     transposed matrix is stored before it is multiplied: the CPU's product is twice as fast
     on it as on a view.
     """
-    return _forward(W, x)[0]
+    return _forward(jnp.asarray(W), jnp.asarray(x))[0]
 
 
-def _forward(W: Array, x: Array) -> tuple[Array, tuple[Array, Array, Array]]:
+def _forward(W: SomeEmbedding, x: SomeInputs) -> tuple[Inputs, tuple[Some, Some, Some]]:
     h = jax.lax.optimization_barrier(W.T) @ x
     return W @ h, (W, x, h)
 
 
-def _backward(kept: tuple[Array, Array, Array], g: Array) -> tuple[Array, Array]:
+def _backward(kept: tuple[Some, Some, Some], g: Some) -> tuple[Array, Array]:
     W, x, h = kept
     k = jax.lax.optimization_barrier(W.T) @ g
     return jnp.concatenate([g, x], 1) @ jnp.concatenate([h, k], 1).T, W @ k
@@ -147,57 +162,59 @@ def _backward(kept: tuple[Array, Array, Array], g: Array) -> tuple[Array, Array]
 _through_hidden.defvjp(_forward, _backward)
 
 
-def apply_linear(params: Params, x: Array) -> Array:
+def apply_linear(params: SomeParams, x: SomeInputs) -> Inputs:
     """Return W Wᵀx + b."""
     return reconstruct(params["W"], x) + params["b"][:, None]
 
 
-def apply_relu_output(params: Params, x: Array) -> Array:
+def apply_relu_output(params: SomeParams, x: SomeInputs) -> Inputs:
     """Return ReLU(W Wᵀx + b)."""
     return jax.nn.relu(apply_linear(params, x))
 
 
-def apply_relu_hidden(params: Params, x: Array) -> Array:
+def apply_relu_hidden(params: SomeParams, x: SomeInputs) -> Inputs:
     """Return ReLU(W ReLU(Wᵀx) + b)."""
     return relu_read_out(params, relu_activation(params, x))
 
 
-def apply_abs(params: Params, x: Array) -> Array:
+def apply_abs(params: SomeParams, x: SomeInputs) -> Inputs:
     """Return ReLU(U ReLU(Wᵀx) + b)."""
     return untied_read_out(params, relu_activation(params, x))
 
 
-def linear_activation(params: Params, x: Array) -> Array:
+def linear_activation(params: SomeParams, x: SomeInputs) -> HiddenVectors:
     """Return Wᵀx [m, B]."""
-    return params["W"].T @ x
+    return jnp.asarray(params["W"]).T @ x
 
 
-def relu_activation(params: Params, x: Array) -> Array:
+def relu_activation(params: SomeParams, x: SomeInputs) -> HiddenVectors:
     """Return ReLU(Wᵀx) [m, B]."""
     return jax.nn.relu(linear_activation(params, x))
 
 
-def linear_read_out(params: Params, h: Array) -> Array:
+def linear_read_out(params: SomeParams, h: SomeHidden) -> Inputs:
     """Return W h + b [n, B]."""
-    return params["W"] @ h + params["b"][:, None]
+    return jnp.asarray(params["W"]) @ h + params["b"][:, None]
 
 
-def relu_read_out(params: Params, h: Array) -> Array:
+def relu_read_out(params: SomeParams, h: SomeHidden) -> Inputs:
     """Return ReLU(W h + b) [n, B]."""
     return jax.nn.relu(linear_read_out(params, h))
 
 
-def untied_read_out(params: Params, h: Array) -> Array:
+def untied_read_out(params: SomeParams, h: SomeHidden) -> Inputs:
     """Return ReLU(U h + b) [n, B]."""
     return jax.nn.relu(params["U"] @ h + params["b"][:, None])
 
 
-def embedding(params: Params) -> Array:
+def embedding(params: SomeParams) -> Embedding:
     """Return W [n, m]."""
-    return params["W"]
+    return jnp.asarray(params["W"])
 
 
-def rotated(axes: Mapping[str, tuple[str, ...]], params: Params, R: Array) -> Params:
+def rotated(
+    axes: Mapping[str, tuple[str, ...]], params: SomeParams, R: Real[Some, "m m"]
+) -> Params:
     """Return the model whose hidden space is rotated by R [m, m], along every axis `hidden`.
 
     W becomes W Rᵀ, and so does U: what was φ(Wᵀx) becomes φ(R Wᵀx), and what reads it applies
@@ -207,19 +224,26 @@ def rotated(axes: Mapping[str, tuple[str, ...]], params: Params, R: Array) -> Pa
     return {name: _turned(axes[name], leaf, R) for name, leaf in params.items()}
 
 
-def _turned(axes: tuple[str, ...], leaf: Array, R: Array) -> Array:
+def _turned(
+    axes: tuple[str, ...], leaf: Real[Some, "*shape"], R: Real[Some, "m m"]
+) -> Real[Array, "*shape"]:
+    turned = jnp.asarray(leaf)
     for place, axis in enumerate(axes):
         if axis == "hidden":
-            leaf = jnp.moveaxis(jnp.moveaxis(leaf, place, -1) @ R.T, -1, place)
-    return leaf
+            turned = jnp.moveaxis(jnp.moveaxis(turned, place, -1) @ R.T, -1, place)
+    return turned
 
 
-def linear_loss(params: Params, importance: Array, mean: Array, covariance: Array) -> Array:
+def linear_loss(
+    params: SomeParams, importance: PerFeature, mean: PerFeature, covariance: PerPair
+) -> Scalar:
     """Return the expected loss of a linear model, `theory.linear.linear_loss`."""
-    return linear.linear_loss(params["W"], params["b"], importance, mean, covariance)
+    return linear.linear_loss(
+        jnp.asarray(params["W"]), jnp.asarray(params["b"]), importance, mean, covariance
+    )
 
 
-def _one_active(W: Array, b: Array, importance: Array) -> Array:
+def _one_active(W: Embedding, b: PerFeature, importance: PerFeature) -> PerFeature:
     """The loss of each feature active alone: its own deficit, and what it does to the others."""
     deficit = expansion.single_deficits(W, b, importance)
     return deficit + expansion.single_interference(W, b, importance)

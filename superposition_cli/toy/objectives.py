@@ -21,10 +21,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Bool, Float, Int
 
 from superposition_cli.theory import expansion, linear, packing
+from superposition_cli.theory.shapes import Inputs, Key, Scalar, SomeInputs
 from superposition_cli.toy import data, models, patterns
-from superposition_cli.toy.spec import Knobs, Params, Spec
+from superposition_cli.toy.spec import Knobs, SomeParams, Spec
+
+Step = int | Int[Array | np.ndarray, ""]
 
 
 class Objective(NamedTuple):
@@ -37,33 +41,33 @@ class Objective(NamedTuple):
         paper's; null is then (spec, knobs) -> [], what it is compared with.
     """
 
-    loss: Callable[[Spec, Knobs, Array, Array, Params], Array]
+    loss: Callable[[Spec, Knobs, Array, Array, SomeParams], Array]
     fixed: bool = False
     work: Callable[[Spec], int] | None = None
-    judge: Callable[[Spec, Knobs, Params], Array] | None = None
+    judge: Callable[[Spec, Knobs, SomeParams], Array] | None = None
     null: Callable[[Spec, Knobs], Array] | None = None
 
 
-def batch_loss(spec: Spec, knobs: Knobs, params: Params, x: Array) -> Array:
+def batch_loss(spec: Spec, knobs: Knobs, params: SomeParams, x: SomeInputs) -> Scalar:
     """Return the loss on a batch x [n, B]: mean over B of sum_i I_i (y_i - y'_i)^2."""
     return jnp.sum(errors(spec, knobs, params, x)) / x.shape[1]
 
 
-def errors(spec: Spec, knobs: Knobs, params: Params, x: Array) -> Array:
+def errors(spec: Spec, knobs: Knobs, params: SomeParams, x: SomeInputs) -> Inputs:
     """Return importance times squared error of every output on a batch x: [n, B]."""
     return _weighed(spec, knobs, x, models.MODELS[spec.model].apply(params, x))
 
 
-def answer_loss(spec: Spec, knobs: Knobs, x: Array, y: Array) -> Array:
+def answer_loss(spec: Spec, knobs: Knobs, x: SomeInputs, y: SomeInputs) -> Scalar:
     """Return the loss of the answers y [n, B] to a batch x [n, B], as `batch_loss` does."""
     return jnp.sum(_weighed(spec, knobs, x, y)) / x.shape[1]
 
 
-def _weighed(spec: Spec, knobs: Knobs, x: Array, y: Array) -> Array:
-    return knobs.importance[:, None] * (data.TARGETS[spec.target].answer(x) - y) ** 2
+def _weighed(spec: Spec, knobs: Knobs, x: SomeInputs, y: SomeInputs) -> Inputs:
+    return jnp.asarray(knobs.importance)[:, None] * (data.TARGETS[spec.target].answer(x) - y) ** 2
 
 
-def sampled(spec: Spec, knobs: Knobs, key: Array, t: Array, params: Params) -> Array:
+def sampled(spec: Spec, knobs: Knobs, key: Key, t: Step, params: SomeParams) -> Scalar:
     """Return the loss on a fresh batch of inputs; the key is consumed.
 
     On request inputs are attacked (`pushed`), the answers being those to the clean ones, and
@@ -88,14 +92,14 @@ def sampled(spec: Spec, knobs: Knobs, key: Array, t: Array, params: Params) -> A
     return loss
 
 
-def pushed(spec: Spec, knobs: Knobs, params: Params, x: Array) -> Array:
+def pushed(spec: Spec, knobs: Knobs, params: SomeParams, x: SomeInputs) -> Inputs:
     """Return inputs moved uphill along the gradient of their own loss: x [n, B] -> [n, B].
 
     By adversarial_norm times the length of each input. An input whose loss is level stays.
     The push itself is taken as given: nothing is differentiated through it.
     """
 
-    def cost(seen: Array) -> Array:
+    def cost(seen: SomeInputs) -> Scalar:
         return jnp.sum(_weighed(spec, knobs, x, models.MODELS[spec.model].apply(params, seen)))
 
     uphill = jax.lax.stop_gradient(jax.grad(cost)(x))
@@ -104,12 +108,12 @@ def pushed(spec: Spec, knobs: Knobs, params: Params, x: Array) -> Array:
     return x + uphill * jnp.where(steepness > 0, reach / jnp.where(steepness > 0, steepness, 1), 0)
 
 
-def population(spec: Spec, knobs: Knobs, key: Array, t: Array, params: Params) -> Array:
+def population(spec: Spec, knobs: Knobs, key: Key, t: Step, params: SomeParams) -> Scalar:
     """Return the expected loss over all inputs; nothing is drawn and the key is not used."""
     return expected_loss(spec, knobs, params)
 
 
-def expected_loss(spec: Spec, knobs: Knobs, params: Params, finer: int = 0) -> Array:
+def expected_loss(spec: Spec, knobs: Knobs, params: SomeParams, finer: int = 0) -> Scalar:
     """Return the expected loss E Σ_i I_i (y_i - y'_i)², without sampling.
 
     Where two moments decide it, the model's own closed form. Else the sum over activity
@@ -156,7 +160,7 @@ def is_linear(spec: Spec) -> bool:
     return _law_of_moments(spec) is not None
 
 
-def _law_of_moments(spec: Spec) -> Callable[[Params, Array, Array, Array], Array] | None:
+def _law_of_moments(spec: Spec) -> Callable[[SomeParams, Array, Array, Array], Array] | None:
     known = spec.target == "identity" and data.has_moments(spec)
     return models.MODELS[spec.model].of_moments if known else None
 
@@ -167,13 +171,18 @@ def _closed_forms(spec: Spec) -> models.FewActive | None:
 
 
 def _few_active(
-    closed: models.FewActive, knobs: Knobs, params: Params, active: np.ndarray, chance: Array
-) -> Array:
+    closed: models.FewActive,
+    knobs: Knobs,
+    params: SomeParams,
+    active: Bool[np.ndarray, "P n"],
+    chance: Float[Array, " P"],
+) -> Scalar:
     """The share of patterns with at most two active features, magnitudes in U[0, high].
 
     In units of `high` magnitudes are U[0, 1] and the bias is b / high.
     """
-    W, b, importance = params["W"], params["b"] / knobs.high, knobs.importance
+    W, b = jnp.asarray(params["W"]), jnp.asarray(params["b"]) / knobs.high
+    importance = jnp.asarray(knobs.importance)
     count = active.sum(1)
     one = np.flatnonzero(count == 1)
     total = jnp.sum(chance[one] * closed.one(W, b, importance)[active[one].argmax(1)])
@@ -186,7 +195,9 @@ def _few_active(
     return total * knobs.high**2
 
 
-def _quadrature(spec: Spec, knobs: Knobs, params: Params, chance: Array, finer: int) -> Array:
+def _quadrature(
+    spec: Spec, knobs: Knobs, params: SomeParams, chance: Float[Array, " P"], finer: int
+) -> Scalar:
     """The share of the patterns without closed forms, by their nodes."""
     nodes = patterns.nodes(spec, _fewest(spec), finer)
     if not len(nodes.weight):
@@ -196,32 +207,35 @@ def _quadrature(spec: Spec, knobs: Knobs, params: Params, chance: Array, finer: 
     return jnp.sum(chance[nodes.pattern] * nodes.weight.astype(chance.dtype) * total)
 
 
-def exact_sparse(spec: Spec, knobs: Knobs, key: Array, t: Array, params: Params) -> Array:
+def exact_sparse(spec: Spec, knobs: Knobs, key: Key, t: Step, params: SomeParams) -> Scalar:
     """Return the part of the expected loss with at most `spec.order` active features.
 
     For independent features, n p << 1 and `relu_output`; nothing is drawn.
     """
-    scaled = (params["W"], params["b"] / knobs.high, knobs.importance, knobs.feature_probability)
+    W, b = jnp.asarray(params["W"]), jnp.asarray(params["b"]) / knobs.high
+    scaled = (W, b, jnp.asarray(knobs.importance), jnp.asarray(knobs.feature_probability))
     return expansion.expansion(*scaled, order=spec.order) * knobs.high**2
 
 
-def soft_packing(spec: Spec, knobs: Knobs, key: Array, t: Array, params: Params) -> Array:
+def soft_packing(spec: Spec, knobs: Knobs, key: Key, t: Step, params: SomeParams) -> Scalar:
     """Return the smoothed largest squared cosine of two rows of W, sharper at every step."""
-    return packing.soft_squared_coherence(params["W"], packing.sharpness(t, spec.steps))
+    return packing.soft_squared_coherence(
+        jnp.asarray(params["W"]), packing.sharpness(t, spec.steps)
+    )
 
 
-def coherence(spec: Spec, knobs: Knobs, params: Params) -> Array:
+def coherence(spec: Spec, knobs: Knobs, params: SomeParams) -> Scalar:
     """Return the squared coherence of the rows of W, which judges a packing."""
-    return packing.squared_coherence(params["W"])
+    return packing.squared_coherence(jnp.asarray(params["W"]))
 
 
-def least_coherence(spec: Spec, knobs: Knobs) -> Array:
+def least_coherence(spec: Spec, knobs: Knobs) -> Scalar:
     """Return the square of the Welch bound, the least that a packing's loss may be."""
     n = jnp.asarray(spec.n_features, knobs.importance.dtype)
     return linear.welch_bound(n, spec.n_hidden) ** 2
 
 
-def null_loss(spec: Spec, knobs: Knobs) -> Array:
+def null_loss(spec: Spec, knobs: Knobs) -> Scalar:
     """Return the loss of answering the mean, sum_i I_i var(y_i).
 
     For a packing it is `least_coherence`. Raises `ValueError` where `has_null_loss` is false.

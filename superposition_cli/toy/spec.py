@@ -10,6 +10,7 @@ Batch is last: x is [n, B], W is [n, m], h = Wᵀx is [m, B]. The maths is writt
 model; K appears only where `jax.vmap` puts it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ import optax
 from jax import Array
 
 Params = dict[str, Array]
+SomeParams = Mapping[str, Array | np.ndarray]  # of either library
 
 
 @dataclass(frozen=True)
