@@ -154,7 +154,7 @@ def start(task: Task[TSpec, TKnobs], spec: TSpec, knobs: TKnobs, keys: Array) ->
         task: what is trained.
         spec: what the program is compiled for, its dtype among it.
         knobs: the traced settings, [K, ...].
-        keys: the models' own keys, [K]; no use of them is used up but `Use.INIT`.
+        keys: the models' own keys, [K]; their `Use.INIT` is consumed.
 
     Returns:
         Parameters, the optimiser's memory and no finite steps, [K, ...].
@@ -197,7 +197,7 @@ def run(
         task: what is trained.
         spec: what the program is compiled for, its dtype among it.
         knobs: the traced settings, [K, ...].
-        keys: the models' own keys, [K]; the batch of step t is drawn from `Use.DATA`, then t.
+        keys: the models' own keys, [K]; `Use.DATA`, then t of each step, is consumed.
         state: where the models are before the first of the steps; its buffers are consumed.
         steps: the numbers of T steps, ascending.
         keep: the S steps of the whole training before which parameters are kept.
