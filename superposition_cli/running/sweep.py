@@ -22,7 +22,7 @@ from superposition_cli.running.grid import Chunk, Plan
 from superposition_cli.running.history import History, log_spaced
 from superposition_cli.running.records import axes, records
 from superposition_cli.toy import evaluate, train
-from superposition_cli.toy.spec import Knobs, Params, Spec, State
+from superposition_cli.toy.spec import Knobs, Spec, State
 
 SAVE_EVERY_SECONDS = 30.0
 
@@ -56,7 +56,7 @@ class Carry(NamedTuple):
 
     step: int
     state: State
-    snapshots: Params
+    snapshots: train.Snapshots
     history: History
 
 
@@ -127,7 +127,7 @@ def _prepare(run: Run, plan: Plan, chunk: Chunk, spec: Spec) -> Work:
     )
 
 
-def _fresh(work: Work, knobs: Knobs, keys: jax.Array) -> tuple[State, Params]:
+def _fresh(work: Work, knobs: Knobs, keys: jax.Array) -> tuple[State, train.Snapshots]:
     state = train.start(train.TOY, work.spec, knobs, keys)
     return state, train.empty_snapshots(state.params, work.snapshot_steps)
 
@@ -160,7 +160,7 @@ def _keep(work: Work, carry: Carry) -> None:
     work.run.save_partial(work.chunk.number, carry.step, {**arrays, **carry.history.arrays()})
 
 
-def _named(tree: tuple[State, Params]) -> tuple[dict[str, jax.Array], PyTreeDef]:
+def _named(tree: tuple[State, train.Snapshots]) -> tuple[dict[str, jax.Array], PyTreeDef]:
     """Name the leaves of a tree by their paths."""
     paths, structure = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(path): leaf for path, leaf in paths}, structure

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Collection, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -25,6 +25,7 @@ if VECTOR_WIDTH not in os.environ.get("XLA_FLAGS", ""):
 
 TSpec = TypeVar("TSpec", bound=Spec)
 TKnobs = TypeVar("TKnobs")  # the traced settings, a NamedTuple of arrays
+Snapshots = Mapping[str, Array | np.ndarray]  # as a segment leaves them, or before the first
 
 
 class Task(NamedTuple, Generic[TSpec, TKnobs]):
@@ -153,7 +154,7 @@ def start(task: Task[TSpec, TKnobs], spec: TSpec, knobs: TKnobs, keys: Array) ->
         task: what is trained.
         spec: what the program is compiled for, its dtype among it.
         knobs: the traced settings, [K, ...].
-        keys: the models' own keys, [K]; no use of them is used up but `Use.INIT`.
+        keys: the models' own keys, [K]; their `Use.INIT` is consumed.
 
     Returns:
         Parameters, the optimiser's memory and no finite steps, [K, ...].
@@ -185,7 +186,7 @@ def run(
     state: State,
     steps: Iterable[int],
     keep: Iterable[int] = (),
-    snapshots: Params | None = None,
+    snapshots: Snapshots | None = None,
 ) -> Segment:
     """Advance K models through some steps: the only way into the training loop.
 
@@ -196,7 +197,7 @@ def run(
         task: what is trained.
         spec: what the program is compiled for, its dtype among it.
         knobs: the traced settings, [K, ...].
-        keys: the models' own keys, [K]; the batch of step t is drawn from `Use.DATA`, then t.
+        keys: the models' own keys, [K]; `Use.DATA`, then t of each step, is consumed.
         state: where the models are before the first of the steps; its buffers are consumed.
         steps: the numbers of T steps, ascending.
         keep: the S steps of the whole training before which parameters are kept.
@@ -219,13 +220,13 @@ def run(
     return segment
 
 
-def empty_snapshots(params: Params, keep: Collection[int]) -> Params:
+def empty_snapshots(params: Params, keep: Collection[int]) -> dict[str, np.ndarray]:
     """Return what snapshots of S steps to keep begin as: zeros, [S + 1, K, ...]."""
     rows = len(keep) + 1
-    return {name: jnp.zeros((rows, *leaf.shape), leaf.dtype) for name, leaf in params.items()}
+    return {name: np.zeros((rows, *leaf.shape), leaf.dtype) for name, leaf in params.items()}
 
 
-def kept(snapshots: Params) -> dict[str, np.ndarray]:
+def kept(snapshots: Snapshots) -> dict[str, np.ndarray]:
     """Return snapshots without scratch: [S + 1, K, ...] -> [S, K, ...]."""
     return {name: np.asarray(leaf)[:-1] for name, leaf in snapshots.items()}
 
