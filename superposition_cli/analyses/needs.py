@@ -308,7 +308,7 @@ def _one_sign(setting: Setting) -> Fault | None:
     return None if low < 0 < high else Fault(LOW if low >= 0 else HIGH)
 
 
-def _worthless(setting: Setting) -> Fault | None:
+def _no_importance(setting: Setting) -> Fault | None:
     return None if min(setting.importance()) > 0 else Fault(IMPORTANCE)
 
 
@@ -324,7 +324,7 @@ UNIT_INTERVAL = EachCell(
 BOTH_SIGNS = EachCell(
     "needs magnitudes of both signs: data.low < 0 < data.high", (LOW, HIGH), _one_sign
 )
-POSITIVE_IMPORTANCE = EachCell("needs importances above 0", (IMPORTANCE, FEATURES), _worthless)
+POSITIVE_IMPORTANCE = EachCell("needs importances above 0", (IMPORTANCE, FEATURES), _no_importance)
 EQUAL_BUT_FIRST = EachCell(
     "needs features that are equal, all but the first", VECTORS, _unequal_others
 )
