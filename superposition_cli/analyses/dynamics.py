@@ -16,6 +16,7 @@ import numpy as np
 from superposition_cli.analyses import needs
 from superposition_cli.analyses.analysis import Analysis, Key, Keys
 from superposition_cli.analyses.findings import Finding, Row, mean
+from superposition_cli.config.complaints import Place
 from superposition_cli.errors import InvalidInput
 from superposition_cli.measures.course import (
     NEAR,
@@ -33,11 +34,13 @@ from superposition_cli.measures.course import (
     windows,
 )
 from superposition_cli.running import grid
+from superposition_cli.running.history import log_spaced
 from superposition_cli.running.results import Results
 from superposition_cli.theory import correlation
 from superposition_cli.toy import evaluate, metrics, train
 
 SAMPLES = 8192  # at most so many judge a snapshot, where its loss has to be sampled
+FEWEST_WINDOWS = 2  # of training, between snapshots
 AT_LEVEL = 0.03  # relative distance of a plateau from the closed form it is at
 
 
@@ -228,9 +231,23 @@ STICKY = {
     "sticky_time": Key("share of their time that represented features spend at a sticky D_i"),
     "half_time": Key("share of their time that represented features spend at D_i = 1/2"),
 }
+
+
+def _few_snapshots(cells: needs.Cells) -> Place | None:
+    """The number of snapshots, where they part training into too few windows."""
+    kept = cells.experiment.train.snapshots
+    steps = [log_spaced(setting.train.steps, kept) for setting in cells.settings(needs.STEPS)]
+    few = any(len(edges(step)) <= FEWEST_WINDOWS for step in steps)
+    return ("train", "snapshots") if few else None
+
+
+SNAPSHOTS = needs.WholeGrid(
+    f"needs more snapshots, at least {FEWEST_WINDOWS} windows of training between them",
+    _few_snapshots,
+)
 ANALYSIS = Analysis(
     question="How do feature dimensionalities and the loss move during training?",
-    needs=(needs.SELECTED, needs.ONE_PROGRAM, needs.SNAPSHOTS),
+    needs=(needs.SELECTED, needs.ONE_PROGRAM, SNAPSHOTS),
     runs_on="any",
     keys=Keys(
         numbers={

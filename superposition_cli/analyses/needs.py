@@ -16,9 +16,7 @@ from superposition_cli.config import Axis, Experiment, Setting
 from superposition_cli.config.axes import compiles
 from superposition_cli.config.complaints import Complaint, Place
 from superposition_cli.config.sections import PAIR
-from superposition_cli.measures import course
 from superposition_cli.running import grid
-from superposition_cli.running.history import log_spaced
 from superposition_cli.toy.data import SAMPLERS, TARGETS
 from superposition_cli.toy.models import MODELS
 
@@ -26,7 +24,6 @@ KIND, FEATURES, HIDDEN = "model.kind", "model.n_features", "model.n_hidden"
 PROBABILITY, IMPORTANCE = "data.feature_probability", "data.importance"
 LOW, HIGH, STEPS = "data.low", "data.high", "train.steps"
 VECTORS = (PROBABILITY, IMPORTANCE, FEATURES)  # what the first feature may differ in
-FEWEST_WINDOWS = 2  # of training, between snapshots
 
 
 class Cells(NamedTuple):
@@ -228,14 +225,6 @@ def _several_programs(cells: Cells) -> Place | None:
     return None
 
 
-def _few_snapshots(cells: Cells) -> Place | None:
-    """The number of snapshots, where they part training into too few windows."""
-    kept = cells.experiment.train.snapshots
-    steps = [log_spaced(setting.train.steps, kept) for setting in cells.settings(STEPS)]
-    few = any(len(course.edges(step)) <= FEWEST_WINDOWS for step in steps)
-    return ("train", "snapshots") if few else None
-
-
 def _pairs(setting: Setting) -> dict[str, tuple[float, ...]]:
     """Probability and importance of the first feature and of the second."""
     return {PROBABILITY: setting.feature_probability()[:2], IMPORTANCE: setting.importance()[:2]}
@@ -323,7 +312,7 @@ def _without_moments(setting: Setting) -> Fault | None:
     return Fault("data.target", setting.data.target) if missing else None
 
 
-def _worthless(setting: Setting) -> Fault | None:
+def _no_importance(setting: Setting) -> Fault | None:
     return None if min(setting.importance()) > 0 else Fault(IMPORTANCE)
 
 
@@ -342,7 +331,7 @@ UNIT_INTERVAL = EachCell(
 BOTH_SIGNS = EachCell(
     "needs magnitudes of both signs: data.low < 0 < data.high", (LOW, HIGH), _one_sign
 )
-POSITIVE_IMPORTANCE = EachCell("needs importances above 0", (IMPORTANCE, FEATURES), _worthless)
+POSITIVE_IMPORTANCE = EachCell("needs importances above 0", (IMPORTANCE, FEATURES), _no_importance)
 EQUAL_BUT_FIRST = EachCell(
     "needs features that are equal, all but the first", VECTORS, _unequal_others
 )
@@ -354,8 +343,4 @@ ONE_CELL_EACH = WholeGrid(
 )
 ONE_PROGRAM = WholeGrid(
     "needs one program for all models: sweep no field that compiles", _several_programs
-)
-SNAPSHOTS = WholeGrid(
-    f"needs more snapshots, at least {FEWEST_WINDOWS} windows of training between them",
-    _few_snapshots,
 )

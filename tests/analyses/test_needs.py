@@ -4,7 +4,7 @@ import pytest
 from helpers import Planned, load, refusal
 
 from superposition_cli import config
-from superposition_cli.analyses import ANALYSES, answer, check, needs, wanted
+from superposition_cli.analyses import ANALYSES, answer, check, dynamics, needs, wanted
 from superposition_cli.analyses.needs import Cells
 from superposition_cli.config import Experiment, shipped
 from superposition_cli.errors import InvalidInput
@@ -211,8 +211,8 @@ CASES = [
         axis("train.steps"),
         "one program",
     ),
-    (needs.SNAPSHOTS, [], ["train.snapshots=2"], ("train", "snapshots"), "more snapshots"),
-    (needs.SNAPSHOTS, ["train.snapshots=3"], ["train.steps=2"], ("train", "snapshots"), "more"),
+    (dynamics.SNAPSHOTS, [], ["train.snapshots=2"], ("train", "snapshots"), "more snapshots"),
+    (dynamics.SNAPSHOTS, ["train.snapshots=3"], ["train.steps=2"], ("train", "snapshots"), "more"),
     (
         needs.EQUAL_BUT_FIRST,
         [MIXED],
