@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Real
 
 from superposition_cli.theory.shapes import (
@@ -50,7 +51,7 @@ class Sampler(NamedTuple):
     moments: "Callable[[Spec, Knobs], Moments] | None" = None
 
 
-SomeNumber = Real[Some, ""]
+SomeNumber = Real[ArrayLike, ""]
 
 
 class Patterns(NamedTuple):

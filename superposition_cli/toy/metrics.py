@@ -17,15 +17,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Num, Real, Shaped
 
 from superposition_cli.theory.linear import welch_bound
-from superposition_cli.theory.shapes import (
-    Embedding,
-    PerFeature,
-    PerNeuron,
-    PerPair,
-    Scalar,
-    Some,
-    SomeEmbedding,
-)
+from superposition_cli.theory.shapes import PerFeature, PerNeuron, PerPair, Some, SomeEmbedding
 from superposition_cli.toy.spec import Knobs
 
 Number = Num[Array, ""]
@@ -283,7 +275,7 @@ def _off_diagonal(W: SomeEmbedding) -> Bool[Array, "n n"]:
     return ~jnp.eye(W.shape[0], dtype=bool)
 
 
-def _directions(W: SomeEmbedding) -> Embedding:
+def _directions(W: SomeEmbedding) -> Float[Array, "n m"]:
     """Unit rows, [n, m]; rows shorter than 1e-6 become 0."""
     norms = feature_norms(W)[:, None]
     nonzero = norms >= ZERO_NORM
@@ -292,7 +284,7 @@ def _directions(W: SomeEmbedding) -> Embedding:
 
 def _mean_where(
     values: Shaped[Array, "*shape"], mask: Bool[Array, "*shape"], dtype: jnp.dtype
-) -> Scalar:
+) -> Number:
     """Mean of the entries under the mask, []; NaN where there are none."""
     count = jnp.sum(mask)
     total = jnp.sum(jnp.where(mask, values, 0), dtype=dtype)

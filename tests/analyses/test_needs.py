@@ -8,6 +8,7 @@ from superposition_cli.analyses import ANALYSES, answer, check, dynamics, needs,
 from superposition_cli.analyses.needs import Cells
 from superposition_cli.config import Experiment, shipped
 from superposition_cli.errors import InvalidInput
+from superposition_cli.toy import data
 
 TEXT = """\
 name: needy
@@ -43,11 +44,18 @@ CASES = [
         "relu_output, not abs",
     ),
     (
-        needs.LINEAR_HIDDEN,
+        needs.among(needs.KIND, "linear", "relu_output"),
         ["model.kind=linear"],
         ["model.kind=relu_hidden"],
         ("model", "kind"),
         "linear or relu_output, not relu_hidden",
+    ),
+    (
+        needs.LINEAR_HIDDEN,
+        ["model.kind=linear"],
+        ["model.kind=relu_hidden"],
+        ("model", "kind"),
+        "whose hidden vector is Wᵀx, not relu_hidden",
     ),
     (
         needs.among("model.kind", "linear"),
@@ -262,7 +270,18 @@ def test_a_need_is_met_or_the_place_at_fault_is_told(need, meets, breaks, place,
 
 def test_every_need_of_an_analysis_is_among_the_cases():
     used = {need.words for analysis in ANALYSES.values() for need in analysis.needs}
-    assert used == {need.words for need, *_ in CASES}
+    assert used == {needs.MOMENTS.words, *(need.words for need, *_ in CASES)}
+
+
+def test_moments_are_needed_of_data_and_of_target(monkeypatch):
+    cells = needs.Cells(Planned(TEXT).plan.experiment)
+    assert needs.MOMENTS.complaint(cells) is None
+    known = data.TARGETS["identity"]
+    monkeypatch.setitem(data.TARGETS, "identity", known._replace(moments=None))
+    found = needs.MOMENTS.complaint(cells)
+    assert found == (("data", "target"), "needs exact moments of data and target, not identity")
+    monkeypatch.setitem(data.SAMPLERS, "uniform", data.SAMPLERS["uniform"]._replace(moments=None))
+    assert needs.MOMENTS.complaint(cells).place == ("data", "kind")
 
 
 @pytest.mark.parametrize("source", shipped.configs().values(), ids=lambda path: path.stem)
