@@ -7,7 +7,7 @@ would use, without compilation, files or evaluation.
 
 import threading
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -210,7 +210,7 @@ def named(text: str) -> list[str]:
     return names
 
 
-def report(names: list[str], seconds: float) -> dict[str, Any]:
+def report(names: list[str], seconds: float) -> dict[str, object]:
     """Measure the named workloads and return what `sp bench` prints."""
     machine = devices.this_machine()
     rows = []

@@ -2,7 +2,6 @@
 
 import secrets
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -14,7 +13,7 @@ from superposition_cli.toy import rng
 SCHEMA_VERSION = 1
 
 
-def examine(runs_dir: Path) -> dict[str, Any]:
+def examine(runs_dir: Path) -> dict[str, object]:
     """Return versions, devices and free disk; `faults` lists what is wrong, if anything."""
     faults = []
     machine = devices.this_machine()

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from superposition_cli import config
 from superposition_cli.analyses import analysis_of
@@ -70,7 +70,7 @@ def outcome(case: Case, train_seconds: float | None, again: bool = False) -> Out
     )
 
 
-def as_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def as_json(outcomes: Sequence[Outcome]) -> dict[str, object]:
     """Return what `sp verify --json` prints: every run with its verdicts, and whether all hold."""
     return {
         "schema_version": SCHEMA_VERSION,

@@ -191,5 +191,5 @@ def _keys(number: np.ndarray) -> jax.Array:
     return train.model_keys(zeros, words, zeros == 0, number.astype(np.uint32))[0]
 
 
-def _take(tree: Any, rows: Any) -> Any:
+def _take(tree: object, rows: Any) -> Any:
     return jax.tree.map(lambda leaf: np.asarray(leaf)[rows], tree)

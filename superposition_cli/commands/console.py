@@ -28,7 +28,7 @@ def give(text: str) -> None:
     sys.stdout.write(text)
 
 
-def give_json(content: Any) -> None:
+def give_json(content: object) -> None:
     """Print a result as JSON on stdout."""
     from superposition_cli.running.fsio import plain
 

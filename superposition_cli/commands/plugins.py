@@ -141,7 +141,7 @@ def _run(path: Path, content: bytes, name: str, digest: str) -> ModuleType:
     return module
 
 
-def _entries(module: ModuleType, table: str, name: str) -> list[tuple[str, Any]]:
+def _entries(module: ModuleType, table: str, name: str) -> list[tuple[str, object]]:
     """What a module defines for one door, each entry of the right kind."""
     given = vars(module).get(table)
     door = DOORS[table]
@@ -165,7 +165,7 @@ def _entries(module: ModuleType, table: str, name: str) -> list[tuple[str, Any]]
     return list(given.items())
 
 
-def _is(entry: Any, door: Door) -> bool:
+def _is(entry: object, door: Door) -> bool:
     return isinstance(entry, getattr(door.home, door.kind or ""))
 
 
@@ -177,7 +177,7 @@ def _whose(table: str, word: str) -> str:
     return f"from {files[0]}" if files else "built in"
 
 
-def _add(table: str, word: str, entry: Any, source: Any) -> None:
+def _add(table: str, word: str, entry: object, source: Any) -> None:
     """Put an entry into its table, its functions watched, and into the words of the checker."""
     from superposition_cli.config import words
 
@@ -208,7 +208,7 @@ def _marginal(setting: Any) -> tuple[float, ...]:
     return tuple(map(float, q))
 
 
-def _watched(entry: Any, label: str, file: str) -> Any:
+def _watched(entry: object, label: str, file: str) -> Any:
     """The entry with functions that say whose they are when they fail."""
     if callable(entry):
         return _watching(entry, label, file)

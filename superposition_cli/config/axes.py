@@ -86,7 +86,7 @@ class Range(Strict):
     range: Integers
 
 
-def _form(value: Any) -> str | None:
+def _form(value: object) -> str | None:
     if isinstance(value, BaseModel):
         return f"<{type(value).__name__}>"
     if isinstance(value, list | tuple):
@@ -98,7 +98,7 @@ def _form(value: Any) -> str | None:
     return next((forms[key] for key in value if key in forms), None)
 
 
-def _listed(value: Any) -> Any:
+def _listed(value: object) -> object:
     return {"values": value} if isinstance(value, list | tuple) else value
 
 
@@ -124,7 +124,7 @@ def length(axis: Form) -> int:
     return axis.linspace.num if isinstance(axis, Linspace) else axis.geomspace.num
 
 
-def item(axis: Form, i: int) -> Any:
+def item(axis: Form, i: int) -> object:
     """Return item i of an axis; between exact ends, numbers are rounded to 12 digits."""
     if isinstance(axis, Values):
         return axis.values[i]
@@ -150,7 +150,7 @@ class Axis(NamedTuple):
         """How many steps the direction has."""
         return length(self.forms[0])
 
-    def item(self, i: int) -> tuple[Any, ...]:
+    def item(self, i: int) -> tuple[object, ...]:
         """Return the values of the parameters at step i, in the order of `names`."""
         return tuple(item(form, i) for form in self.forms)
 
@@ -239,7 +239,7 @@ def address(name: str) -> tuple[str, ...]:
     raise ValueError("is not a setting that can be swept" + hint(name, SWEPT))
 
 
-def assign(tree: Mapping[str, Any], keys: tuple[str, ...], value: Any) -> dict[str, Any]:
+def assign(tree: Mapping[str, object], keys: tuple[str, ...], value: object) -> dict[str, object]:
     """Return a written configuration with one value replaced; the given one is untouched.
 
     Of sparsity and feature_probability, the one that is set replaces the other; an entry
@@ -258,7 +258,7 @@ def assign(tree: Mapping[str, Any], keys: tuple[str, ...], value: Any) -> dict[s
     return {**tree, "data": {**data, field: with_entry(data.get(field), keys[2], value)}}
 
 
-def edited(tree: Any, keys: tuple[str, ...], value: Any) -> Any:
+def edited(tree: object, keys: tuple[str, ...], value: object) -> Any:
     """Return nested mappings and lists with the value at `keys` replaced."""
     if not keys:
         return value

@@ -54,7 +54,7 @@ def hint(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Return a value as a person would write it, cut short and on one line."""
     if value is None or isinstance(value, bool):
         return {None: "nothing", True: "true", False: "false"}[value]
@@ -87,7 +87,7 @@ def written_place(where: Place, tree: Any) -> Place:
     return tuple(place)
 
 
-def _holds(tree: Any, part: str | int) -> bool:
+def _holds(tree: object, part: str | int) -> bool:
     if isinstance(tree, list | tuple):
         return isinstance(part, int) and part < len(tree)
     return isinstance(tree, Mapping) and part in tree
@@ -119,7 +119,7 @@ def _sentence(error: dict[str, Any], root: type[BaseModel], with_hint: bool) -> 
     return f"{error['msg']}; got {shown(found)}"
 
 
-def not_a_word(found: Any, words: Collection[str]) -> str:
+def not_a_word(found: object, words: Collection[str]) -> str:
     """Return what is wrong with a value that is none of the words there are."""
     listed = ", ".join(words)
     allowed = f"only {listed} is known" if len(words) == 1 else f"must be one of {listed}"
@@ -139,13 +139,13 @@ def _keys_at(place: Place, root: type[BaseModel]) -> list[str]:
     return list(here.model_fields) if here else []
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def _models_in(annotation: object) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in _models_in(part)]
 
 
-def _needs(what: str) -> Callable[[dict[str, Any], str], str]:
+def _needs(what: str) -> Callable[[dict[str, object], str], str]:
     return lambda context, got: f"needs {what}; got {got}"
 
 

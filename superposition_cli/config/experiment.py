@@ -25,7 +25,7 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 Words = Annotated[tuple[str, ...], Field(strict=False)]
 
 
-def _scalar(value: Any) -> Any:
+def _scalar(value: object) -> object:
     if not isinstance(value, str | int | float):
         wrong(f"needs a number or a word; got {shown(value)}")
     return value
@@ -96,7 +96,7 @@ class Experiment(Setting):
         """The number of cells, counted without expanding anything; 1 without a sweep."""
         return self.sweep.n_cells if self.sweep else 1
 
-    def values(self, name: str) -> list[Any]:
+    def values(self, name: str) -> list[object]:
         """Return what a setting such as `model.kind` is in the base and along the sweep's axes."""
         section, field = name.split(".")
         swept = (axis for axis in self.axes if name in axis.names)
@@ -104,11 +104,11 @@ class Experiment(Setting):
         return [getattr(getattr(self, section), field), *along]
 
     @cached_property
-    def _written(self) -> dict[str, Any]:
+    def _written(self) -> dict[str, object]:
         """The base as written, so that defaults follow what an axis changes."""
         return self.base.model_dump(exclude_unset=True)
 
-    def at(self, assignment: Mapping[str, Any]) -> Setting:
+    def at(self, assignment: Mapping[str, object]) -> Setting:
         """Return the setting of one cell; InvalidInput if the combination is wrong."""
         found = self.attempt(assignment)
         if isinstance(found, Setting):
@@ -116,7 +116,7 @@ class Experiment(Setting):
         cell = ", ".join(f"{name}={shown(value)}" for name, value in assignment.items())
         raise InvalidInput(*(f"{cell}: {dotted(c.place)} {c.sentence}" for c in found))
 
-    def attempt(self, assignment: Mapping[str, Any]) -> Setting | list[Complaint]:
+    def attempt(self, assignment: Mapping[str, object]) -> Setting | list[Complaint]:
         """Return the setting of one cell, or what is wrong with it."""
         tree = self._written
         try:

@@ -17,7 +17,7 @@ from superposition_cli.config.vectors import complement
 NOT_IN_KEY = ("steps", "restarts", "select", "snapshots", "eval_samples")
 
 
-def identity(experiment: Experiment) -> dict[str, Any]:
+def identity(experiment: Experiment) -> dict[str, object]:
     """Return what a run folder stands for: seed, model, data, train, sweep, and plug-ins' texts.
 
     Only what differs from its default, so that a new setting leaves old hashes alone.
@@ -79,14 +79,14 @@ def _chosen(section: BaseModel) -> dict[str, Any]:
 
 
 @lru_cache
-def _defaults(section: type[BaseModel]) -> tuple[dict[str, Any], dict[str, Callable]]:
+def _defaults(section: type[BaseModel]) -> tuple[dict[str, object], dict[str, Callable]]:
     """The defaults of a section: constants, and those that follow from other fields."""
     fields = section.model_fields.items()
     made = {name: field.default_factory for name, field in fields if field.default_factory}
     return {name: field.default for name, field in fields if name not in made}, made
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> object:
     """Plain JSON data in which 1 and 1.0 are the same."""
     if value is None or isinstance(value, str | int):
         return value
@@ -99,7 +99,7 @@ def _plain(value: Any) -> Any:
     return [_plain(part) for part in value]
 
 
-def _rounded(value: Any) -> Any:
+def _rounded(value: object) -> Any:
     if isinstance(value, dict):
         return {key: _rounded(part) for key, part in value.items()}
     if isinstance(value, list):
@@ -107,7 +107,7 @@ def _rounded(value: Any) -> Any:
     return _plain(float(f"{value:.12g}")) if isinstance(value, float) else value
 
 
-def _twin(sparsity: Any) -> Any:
+def _twin(sparsity: object) -> object:
     """The feature_probability equal to a written sparsity, where numbers say it all."""
     if not isinstance(sparsity, dict):
         return complement(sparsity)
@@ -115,6 +115,6 @@ def _twin(sparsity: Any) -> Any:
     return None if None in parts.values() else parts
 
 
-def _digest(data: dict[str, Any]) -> bytes:
+def _digest(data: dict[str, object]) -> bytes:
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).digest()

@@ -86,7 +86,7 @@ def loads(
 class _Edit(NamedTuple):
     text: str
     keys: tuple[str, ...]
-    value: Any
+    value: object
 
 
 class _Report:
@@ -122,7 +122,7 @@ class _Report:
             self.lines.extend(((0, 0), f"--set {text}: {p.message}") for p in error.problems)
             return None
 
-    def apply(self, edits: list[_Edit], tree: dict[str, Any]) -> dict[str, Any]:
+    def apply(self, edits: list[_Edit], tree: dict[str, object]) -> dict[str, object]:
         for edit in edits:
             try:
                 keys = _sweep_keys(edit.keys, tree)
@@ -158,7 +158,7 @@ class _Report:
         return InvalidInput(*lines[:MAX_SHOWN], *(more if len(lines) > MAX_SHOWN else []))
 
 
-def _sweep_keys(keys: tuple[str, ...], tree: dict[str, Any]) -> tuple[str, ...]:
+def _sweep_keys(keys: tuple[str, ...], tree: dict[str, object]) -> tuple[str, ...]:
     """Join the dotted name of a swept parameter, which is one key of the mapping."""
     if keys[:2] != ("sweep", "parameters") or len(keys) < 3:
         return keys
@@ -175,7 +175,7 @@ def _one_line(text: str) -> str:
 
 
 def _check(
-    tree: dict[str, Any], report: _Report, known: Mapping[str, Collection[str]]
+    tree: dict[str, object], report: _Report, known: Mapping[str, Collection[str]]
 ) -> Experiment | None:
     """Check everything that can be checked; the experiment if it is sound on its own."""
     experiment, found = _validated(Experiment, tree)
@@ -197,7 +197,7 @@ def _validated(model: type[M], tree: Any) -> tuple[M | None, list[Complaint]]:
         return None, complaints(error, model)
 
 
-def _misfits(tree: dict[str, Any]) -> list[Complaint]:
+def _misfits(tree: dict[str, object]) -> list[Complaint]:
     """What model and data demand of each other, though other sections may be wrong."""
     model, _ = _validated(ModelSettings, tree.get("model"))
     data, _ = _validated(DataSettings, tree.get("data"))
@@ -207,7 +207,7 @@ def _misfits(tree: dict[str, Any]) -> list[Complaint]:
 
 
 def _unknown_words(
-    tree: dict[str, Any], known: Mapping[str, Collection[str]]
+    tree: dict[str, object], known: Mapping[str, Collection[str]]
 ) -> Iterator[Complaint]:
     for key, words in known.items():
         given = tree.get(key)
@@ -250,7 +250,7 @@ def _tried(length: int) -> Iterator[int]:
     yield from range(stride if stride > 1 else 1, length - 1, stride)
 
 
-def resolved(experiment: Experiment) -> dict[str, Any]:
+def resolved(experiment: Experiment) -> dict[str, object]:
     """Return the configuration as plain data with every default explicit.
 
     Loading it again gives the same experiment; what is None is left out.
@@ -259,7 +259,7 @@ def resolved(experiment: Experiment) -> dict[str, Any]:
     return {"name": written.pop("name"), **written}
 
 
-def json_schema() -> dict[str, Any]:
+def json_schema() -> dict[str, object]:
     """Return the JSON Schema of a configuration, for editors."""
     schema = Experiment.model_json_schema()
     schema["required"].remove("data")  # not for an objective that draws no inputs

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-Reader = Callable[[Any], Any]
+Reader = Callable[[object], Any]
 
 
 class Part(Enum):

@@ -5,7 +5,7 @@ demands of another of its own section is checked here, of another section in `mi
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -27,7 +27,7 @@ PAIR = {"feature_probability": "sparsity", "sparsity": "feature_probability"}
 WITH_SETS, WITHOUT_SETS = ("correlated", "anticorrelated"), ("uniform", "one_hot")
 
 
-def _model_alias(kind: Any) -> Any:
+def _model_alias(kind: object) -> object:
     return "relu_output" if kind == "linear_hidden" else kind
 
 
@@ -77,7 +77,7 @@ class DataSettings(Strict):
             )
 
 
-def _default_weight_decay(train: dict[str, Any]) -> float:
+def _default_weight_decay(train: dict[str, object]) -> float:
     return 1e-2 if train.get("optimizer") == "adamw" else 0.0
 
 
@@ -85,7 +85,7 @@ def _is_positive(number: float) -> bool:
     return number > 0
 
 
-def _default_momentum(train: dict[str, Any]) -> float:
+def _default_momentum(train: dict[str, object]) -> float:
     return 0.0 if train.get("optimizer") == "sgd" else 0.9
 
 

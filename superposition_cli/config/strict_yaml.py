@@ -35,7 +35,7 @@ class Problem(NamedTuple):
 class Document(NamedTuple):
     """What a text says, and where each key or list item stands; `()` stands at (1, 1)."""
 
-    value: Any
+    value: object
     positions: dict[Path, Position]
 
 
@@ -63,12 +63,12 @@ def read(text: bytes | str) -> Document:
     return document
 
 
-def value(text: str) -> Any:
+def value(text: str) -> object:
     """Read one value under the same rules, such as the right-hand side of `--set a.b=VALUE`."""
     return read(text).value
 
 
-def dumps(value: Any) -> str:
+def dumps(value: object) -> str:
     """Write plain data as YAML text that `read` gives back unchanged."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
@@ -76,7 +76,7 @@ def dumps(value: Any) -> str:
 class _Dumper(yaml.SafeDumper):
     """PyYAML's own writer, but text that `read` would take for a number is quoted."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: object) -> bool:
         return True
 
     def represent_text(self, data: str) -> yaml.ScalarNode:
@@ -113,13 +113,13 @@ def _stop(line: int, column: int, path: Path, message: str) -> NoReturn:
 
 
 class _Node(NamedTuple):
-    content: Any  # a scalar, a list of nodes, or a dict of name to (position of key, node)
+    content: object  # a scalar, a list of nodes, or a dict of name to (position of key, node)
     position: Position
     size: int = 1  # nodes in it, itself included
     height: int = 0  # collections inside one another, itself included
 
 
-def _expand(node: _Node, path: Path, positions: dict[Path, Position]) -> Any:
+def _expand(node: _Node, path: Path, positions: dict[Path, Position]) -> object:
     """Turn nodes into plain data, noting where each key and item stands."""
     if isinstance(node.content, list):
         children = [((*path, i), child.position, child) for i, child in enumerate(node.content)]
@@ -253,7 +253,7 @@ class _Composer:
             self.complain(path, f"a key must be text; write {_short(event.value)} in quotes")
         return found if isinstance(found, str) else None
 
-    def scalar(self, event: yaml.ScalarEvent, path: Path) -> Any:
+    def scalar(self, event: yaml.ScalarEvent, path: Path) -> object:
         """Return what a scalar says; quoted or tagged `!!str`, it is text."""
         tag = event.tag
         try:

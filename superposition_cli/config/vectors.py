@@ -34,7 +34,7 @@ class Span(Strict):
     stop: Positive
 
 
-def _progression(value: Any) -> Any:
+def _progression(value: object) -> object:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return {"ratio": value} if is_number else value
 
@@ -86,7 +86,7 @@ def is_entry(word: str) -> bool:
     return word in ("first", "last") or (word.isascii() and word.isdecimal() and len(word) < 10)
 
 
-def _form(value: Any) -> str | None:
+def _form(value: object) -> str | None:
     if isinstance(value, BaseModel):
         return f"<{type(value).__name__}>"
     if isinstance(value, dict):
@@ -113,7 +113,7 @@ Entries.model_rebuild()
 
 
 def resolve(
-    vector: Any,
+    vector: object,
     n: int,
     base: float | None = None,
     inverse_variance: Callable[[], Numbers] | None = None,
@@ -179,7 +179,7 @@ def geometric_mean(start: float, stop: float, i: int, n: int) -> float:
     return float(f"{start ** (1 - t) * stop**t:.12g}")
 
 
-def with_entry(written: Any, entry: str, value: Any) -> dict[str, Any]:
+def with_entry(written: Any, entry: str, value: object) -> dict[str, object]:
     """Return a written vector with one entry replaced; the other entries stay.
 
     A scalar, list or formula becomes the base of the exception.

@@ -6,7 +6,7 @@ without it: which exact laws it comes with, and the file of the user's own that 
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -34,7 +34,7 @@ class Word(NamedTuple):
     """
 
     laws: frozenset[str] = frozenset()
-    marginal: Callable[[Any], tuple[float, ...]] | None = None
+    marginal: Callable[[object], tuple[float, ...]] | None = None
     source: Source | None = None
 
 
@@ -88,10 +88,10 @@ class OneOf:
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         return {**handler(schema), "enum": list(self.table)}
 
-    def checked(self, value: Any) -> Any:
+    def checked(self, value: object) -> object:
         """Return a word of the table as it is; refuse anything else, naming the words there are."""
         if not isinstance(value, str) or value not in self.table:
             sentence = not_a_word(value, self.table)
@@ -100,7 +100,7 @@ class OneOf:
         return value
 
 
-def sources(used: Iterable[tuple[str, Any]]) -> list[Source]:
+def sources(used: Iterable[tuple[str, object]]) -> list[Source]:
     """Return the files that define what is used, (place, word) pairs such as ("model.kind", "my").
 
     Each file once, in the order of their checksums.

@@ -7,7 +7,7 @@ direction of the dictionary. h and ĥ are [m, B], a is [d, B], b_d is [m], b_e i
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -137,7 +137,7 @@ def _unit(rows: Features) -> Features:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def recovery(features: Features, dictionary: Dictionary) -> dict[str, Any]:
+def recovery(features: Features, dictionary: Dictionary) -> dict[str, object]:
     """Compare features with the directions of live latents.
 
     mmcs: mean over features of the largest cosine with a direction; reverse_mmcs: mean over

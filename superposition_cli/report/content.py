@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from superposition_cli import analyses
 from superposition_cli.analyses import claims
@@ -40,13 +40,13 @@ class Content(NamedTuple):
     """One run's report without its figures."""
 
     results: Results
-    status: dict[str, Any]
+    status: dict[str, object]
     facts: dict[str, str]
     findings: dict[str, Finding]
     refusals: dict[str, str]  # analysis -> why it is not for this run
     verdicts: list[Verdict]
     config: str
-    environment: dict[str, Any]
+    environment: dict[str, object]
 
     @property
     def title(self) -> str:
@@ -142,7 +142,7 @@ def _sessions(run: Run) -> Iterator[float]:
                 begun = None
 
 
-def _environment(run: Run) -> dict[str, Any]:
+def _environment(run: Run) -> dict[str, object]:
     """The content of env.json as far as it can be read, packages in one line."""
     with contextlib.suppress(FolderRefused, AttributeError, TypeError):
         content = dict(fsio.read_json(run.path / "env.json"))

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 # control characters, and those that turn the direction of text around
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -52,7 +51,7 @@ def axis(name: str) -> str:
     return LONG.get(name, heading(name))
 
 
-def value(given: Any) -> str:
+def value(given: object) -> str:
     """Return one value of a setting, numbers to three digits, lists cut short."""
     if isinstance(given, bool) or not isinstance(given, int | float):
         text = str(given)
@@ -70,7 +69,7 @@ def percent(share: object) -> str:
     return "none" if share is None else f"{share:.0%}".replace("%", " %")
 
 
-def cell(assignment: Mapping[str, Any]) -> str:
+def cell(assignment: Mapping[str, object]) -> str:
     """Return what tells a cell from others: "p = 0.1, linear"; words come without a name."""
     return ", ".join(
         value(given) if isinstance(given, str) else f"{heading(name)} = {value(given)}"

@@ -6,7 +6,6 @@ import inspect
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from rich.console import RenderableType
 
@@ -51,8 +50,8 @@ def _runs(runs_dir: Path) -> Rows:
 def _about_run(path: Path) -> dict[str, str]:
     from superposition_cli.running import folder
 
-    facts: dict[str, Any] = {}
-    status: dict[str, Any] = {}
+    facts: dict[str, object] = {}
+    status: dict[str, object] = {}
     try:
         run = folder.Run.open(path)
         status, facts = run.status(), run.manifest

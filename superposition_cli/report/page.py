@@ -138,12 +138,12 @@ def environment(kind: str = "html") -> jinja2.Environment:
     )
 
 
-def _harmless(value: Any) -> Any:
+def _harmless(value: object) -> object:
     """Take control characters out of text from outside."""
     return labels.plain(value) if type(value) is str else value
 
 
-def _escaped(value: Any) -> Any:
+def _escaped(value: object) -> object:
     """Keep text from outside from being read as Markdown or HTML."""
     return MARKDOWN.sub(r"\\\1", labels.plain(value)) if type(value) is str else value
 

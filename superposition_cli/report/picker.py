@@ -1,7 +1,6 @@
 """What the page's cell picker shows: the weights of one model per cell, a page can hold."""
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ MAX_NUMBERS = 120_000  # about 700 kB of JSON
 MAX_FEATURES = 256  # beyond, a Gram matrix has more entries than a screen has room for
 
 
-def cells(results: Results) -> dict[str, Any]:
+def cells(results: Results) -> dict[str, object]:
     """Return axes, and for each chosen cell W, b, importance and losses of its best selected model.
 
     Steps of the axes are left out evenly until everything fits; `left_out` says how many
@@ -77,7 +76,7 @@ def _product(choices: list[list[int]]) -> list[tuple[int, ...]]:
     return [tuple(c[i] for c, i in zip(choices, at, strict=True)) for at in np.ndindex(*shape)]
 
 
-def _cell(results: Results, number: int, models: np.ndarray) -> dict[str, Any] | None:
+def _cell(results: Results, number: int, models: np.ndarray) -> dict[str, object] | None:
     if not np.isfinite(models[number]):
         return None
     model = int(models[number])
@@ -92,6 +91,6 @@ def _cell(results: Results, number: int, models: np.ndarray) -> dict[str, Any] |
     }
 
 
-def _short(values: np.ndarray) -> list[Any]:
+def _short(values: np.ndarray) -> list[object]:
     """Numbers to three decimals, which is more than a screen shows."""
     return np.round(np.asarray(values, float), 3).tolist()

@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rich.console import Group, RenderableType
 
@@ -77,7 +77,7 @@ def columns_of(content: Content) -> list[str]:
     return [*axes, *values, *odd, *words]
 
 
-def as_json(content: Content) -> dict[str, Any]:
+def as_json(content: Content) -> dict[str, object]:
     """Return what `sp show --json` prints."""
     return {
         "schema_version": SCHEMA_VERSION,

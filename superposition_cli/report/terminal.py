@@ -80,7 +80,7 @@ def cells_table(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> Ta
     return table(names, [[short(row.get(name, "")) for name in columns] for row in rows])
 
 
-def headline(manifest: Mapping[str, Any], status: Mapping[str, Any]) -> Text:
+def headline(manifest: Mapping[str, object], status: Mapping[str, object]) -> Text:
     """Say in one line what a run is and how far it has got."""
     state = status.get("state", "unknown")
     diverged = status.get("diverged", 0)
@@ -91,7 +91,7 @@ def headline(manifest: Mapping[str, Any], status: Mapping[str, Any]) -> Text:
     )
 
 
-def facts_table(facts: Mapping[str, Any]) -> Table:
+def facts_table(facts: Mapping[str, object]) -> Table:
     """Show nested facts, one a line."""
     made = Table(box=None, show_header=False, pad_edge=False)
     made.add_column()

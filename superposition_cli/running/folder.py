@@ -181,7 +181,7 @@ class Run:
         if partial.is_dir() and not any(partial.iterdir()):
             fsio.remove(partial)
 
-    def set_status(self, state: str, **facts: Any) -> None:
+    def set_status(self, state: str, **facts: object) -> None:
         """Replace status.json."""
         content = {"schema_version": SCHEMA_VERSION, "state": state, "time": now(), **facts}
         fsio.write_json(self.path / "status.json", content)
@@ -262,7 +262,7 @@ def _version(package: str) -> str | None:
     return None
 
 
-def _git() -> dict[str, Any] | None:
+def _git() -> dict[str, object] | None:
     """The commit of the package's own source and whether it has changes, if it is in git."""
     here = Path(__file__).parent
 

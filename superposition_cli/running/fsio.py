@@ -67,7 +67,7 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
 
 
-def plain(content: Any) -> Any:
+def plain(content: Any) -> object:
     """Return `content` as JSON can say it: NumPy to Python, non-finite numbers to None."""
     if isinstance(content, Mapping):
         return {str(key): plain(value) for key, value in content.items()}

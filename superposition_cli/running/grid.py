@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -144,9 +144,9 @@ class Plan:
             stride *= axis.length
         return cell
 
-    def assignment(self, cell: int) -> dict[str, Any]:
+    def assignment(self, cell: int) -> dict[str, object]:
         """Return what the sweep sets in a cell: parameter -> value."""
-        chosen: list[tuple[str, Any]] = []
+        chosen: list[tuple[str, object]] = []
         for axis in reversed(self.experiment.axes):
             cell, index = divmod(cell, axis.length)
             chosen = [*zip(axis.names, axis.item(index), strict=True), *chosen]
@@ -222,7 +222,7 @@ def is_traced(names: tuple[str, ...]) -> bool:
 
 def _setting_of_group(experiment: Experiment, fixed: dict[int, int]) -> Setting:
     """The group's first cell: static axes as chosen, the others at their first value."""
-    assignment: dict[str, Any] = {}
+    assignment: dict[str, object] = {}
     for number, axis in enumerate(experiment.axes):
         assignment |= zip(axis.names, axis.item(fixed.get(number, 0)), strict=True)
     return experiment.at(assignment)

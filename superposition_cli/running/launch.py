@@ -5,7 +5,7 @@ import dataclasses
 import json
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from superposition_cli import config
 from superposition_cli.config import Experiment, hashing, strict_yaml, words
@@ -151,7 +151,7 @@ def load(path: Path) -> tuple[Run, Plan]:
     return reopen(config.loads(text, str(path / "config.resolved.yaml")), run)
 
 
-def differences(known: Any, asked: Any, at: str = "") -> list[str]:
+def differences(known: object, asked: object, at: str = "") -> list[str]:
     """Say where two resolved configurations differ: `key: known -> asked`."""
     if isinstance(known, dict) and isinstance(asked, dict):
         keys = sorted({*known, *asked})
@@ -174,7 +174,7 @@ def _aside(path: Path) -> Path:
     return next(name for name in names if not name.exists())
 
 
-def _manifest(experiment: Experiment, plan: Plan, machine: Machine) -> dict[str, Any]:
+def _manifest(experiment: Experiment, plan: Plan, machine: Machine) -> dict[str, object]:
     """What run.json says: who the run is and how its models are cut into chunks."""
     groups = [
         {
@@ -202,7 +202,7 @@ def _manifest(experiment: Experiment, plan: Plan, machine: Machine) -> dict[str,
     }
 
 
-def _plugins(experiment: Experiment) -> list[dict[str, Any]]:
+def _plugins(experiment: Experiment) -> list[dict[str, object]]:
     """The files of the user's own that were in use, and whether the models rest on them."""
     vital = {source.sha256 for source in hashing.sources(experiment)}
     return [

@@ -9,7 +9,6 @@ import csv
 import functools
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -110,13 +109,13 @@ class Results:
         """Return the parameters of one model, by its number in summary.csv."""
         return model(self.run, self.plan, number)
 
-    def to_pandas(self) -> Any:
+    def to_pandas(self) -> object:
         """Return summary.csv as a pandas DataFrame (needs the `analysis` extra)."""
         import pandas
 
         return pandas.DataFrame(self.summary)
 
-    def to_xarray(self) -> Any:
+    def to_xarray(self) -> object:
         """Return scalar results over the sweep's axes and `restart` (the `analysis` extra).
 
         Axes that vary together (zip) share one dimension, named by the first of them.
@@ -126,7 +125,7 @@ class Results:
         axes = self.plan.experiment.axes
         shape = (*(axis.length for axis in axes), self.plan.restarts)
         dims = (*(axis.names[0] for axis in axes), "restart")
-        coords: dict[str, Any] = {"restart": np.arange(self.plan.restarts)}
+        coords: dict[str, object] = {"restart": np.arange(self.plan.restarts)}
         for axis in axes:
             for index, name in enumerate(axis.names):
                 values = [axis.item(i)[index] for i in range(axis.length)]

@@ -5,7 +5,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from superposition_cli.errors import SpError
 from superposition_cli.running.sweep import Interrupted
@@ -30,7 +29,7 @@ def stoppable(tell: Callable[[str], None]) -> Iterator[threading.Event]:
     asked = threading.Event()
     received: list[int] = []
 
-    def handle(number: int, _: Any) -> None:
+    def handle(number: int, _: object) -> None:
         if received:
             os._exit(128 + number)
         received.append(number)

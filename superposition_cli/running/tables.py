@@ -122,7 +122,7 @@ def _lead(plan: Plan, cell: int) -> list[str]:
     return [str(cell), *(_text(value) for value in values)]
 
 
-def _facts(setting: Setting, assignment: dict[str, Any]) -> Iterator[Any]:
+def _facts(setting: Setting, assignment: dict[str, object]) -> Iterator[object]:
     p = setting.feature_probability()
     uniform = len(set(p)) == 1
     if "seed" not in assignment:
@@ -171,7 +171,7 @@ def _number(value: Any) -> str:
     return f"{value:.9g}" if math.isfinite(value) else ""
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """A setting as one cell of a table; text never starts like a formula."""
     if isinstance(value, bool) or value is None or isinstance(value, list | tuple | dict):
         return json.dumps(value)

@@ -1,7 +1,5 @@
 """What an attack costs, beside the features that share a dimension."""
 
-from typing import Any
-
 from superposition_cli.analyses.findings import Finding
 from superposition_cli.report import style
 from superposition_cli.report.style import Drawing
@@ -10,7 +8,7 @@ from superposition_cli.running.results import Results
 
 def adversarial(finding: Finding, results: Results) -> list[Drawing]:
     """Draw V / λ² and 1/D* over 1/p, and one against the other."""
-    arrays, numbers = finding.arrays, dict[str, Any](finding.numbers)
+    arrays, numbers = finding.arrays, dict[str, object](finding.numbers)
     cost, shared = arrays["vulnerability_scaled"], arrays["features_per_dimension"]
     figure, grid = style.grid(1, 2, (2.9, 2.9))
     over, against = grid.flat

@@ -1,7 +1,5 @@
 """What sparse autoencoders recover, over the price of sparsity."""
 
-from typing import Any
-
 import numpy as np
 
 from superposition_cli.analyses.findings import Finding
@@ -13,7 +11,7 @@ from superposition_cli.running.results import Results
 def dictionary(finding: Finding, results: Results) -> list[Drawing]:
     """Draw mmcs, FVU and L0 of every restart over l1, a colour for each width."""
     arrays = finding.arrays
-    rows = [dict[str, Any](row) for row in finding.rows]
+    rows = [dict[str, object](row) for row in finding.rows]
     figure, grid = style.grid(1, 3, (2.6, 2.8), sharex=True)
     l1 = arrays["l1"]
     for index, latents in enumerate(arrays["latents"]):

@@ -1,7 +1,5 @@
 """Loss of additivity over sparsity, linear probes against theory, and interventions."""
 
-from typing import Any
-
 import numpy as np
 
 from superposition_cli.analyses.findings import Finding, Row
@@ -104,7 +102,7 @@ def response(finding: Finding, results: Results) -> Drawing | None:
     some = [known[i] for i in np.linspace(0, len(known) - 1, min(len(known), MOST)).astype(int)]
     rows = -(-len(some) // ACROSS)
     figure, grid = style.grid(rows, -(-len(some) // rows), (SIDE, SIDE + 0.25))
-    how: dict[str, Any] = {"cmap": style.DIVERGING, "vmin": -1, "vmax": 1}
+    how: dict[str, object] = {"cmap": style.DIVERGING, "vmin": -1, "vmax": 1}
     for ax in grid.flat[len(some) :]:
         ax.set_axis_off()
     for at, ax in zip(some, grid.flat, strict=False):

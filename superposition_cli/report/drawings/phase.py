@@ -94,7 +94,7 @@ def classes(finding: Finding) -> Drawing:
 
 def ratio(finding: Finding) -> Drawing:
     """Draw the trained loss by that of the best closed-form arrangement."""
-    arrays, numbers = finding.arrays, dict[str, Any](finding.numbers)
+    arrays, numbers = finding.arrays, dict[str, object](finding.numbers)
     figure, axes = style.grid(1, 1, (4.2, 3.2))
     reach = float(np.nanmax(np.abs(arrays["ratio"] - 1))) or 1.0
     how = {"cmap": style.DIVERGING, "vmin": 1 - reach, "vmax": 1 + reach}
@@ -112,7 +112,7 @@ def ratio(finding: Finding) -> Drawing:
 
 def loss(finding: Finding) -> Drawing:
     """Draw the loss and its slope over p at the r nearest to 1, trained and in closed form."""
-    arrays, numbers = finding.arrays, dict[str, Any](finding.numbers)
+    arrays, numbers = finding.arrays, dict[str, object](finding.numbers)
     p, at = arrays["p"], int(np.abs(np.log(arrays["r"])).argmin())
     figure, axes = style.grid(1, 2, (2.9, 2.7), sharex=True)
     kinds = (("loss_closed", "closed forms", style.BLACK), ("loss", "trained", style.VERMILION))
