@@ -21,6 +21,7 @@ from house import (
 
 FILE_LINES, FUNCTION_LINES, MEDIAN_LINES = 350, 45, 15
 SHAPED = {"theory", "measures"}  # wings whose signatures say what shapes arrays have
+ANY_PER_LINE = 6 / 1000
 FORBIDDEN_CALLS = {"eval", "exec"}
 WRITERS = {"write_text", "write_bytes", "touch", "mkdir", "rename", "unlink", "rmtree"}
 # lax.scan: the one training loop; and what trains nothing: the mean over batches of fresh data,
@@ -121,6 +122,12 @@ def test_imports_come_from_no_higher_floor(module):
     # The package's own __init__ gives the version to whoever asks; what it loads, it loads late.
     higher = {other for other in imported(module) if floor_of(other) > floor_of(module)}
     assert higher - {"__init__"} == set()
+
+
+def test_types_are_seldom_left_open():
+    texts = [path.read_text(encoding="utf-8") for path in MODULES.values()]
+    lines = sum(text.count("\n") for text in texts)
+    assert sum(len(re.findall(r"\bAny\b", text)) for text in texts) <= ANY_PER_LINE * lines
 
 
 def test_imports_have_no_cycle():

@@ -19,9 +19,14 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from superposition_cli.errors import InvalidInput, SpError
+
+if TYPE_CHECKING:
+    from superposition_cli.config import Experiment, Setting
+    from superposition_cli.config.words import Source
+    from superposition_cli.toy.spec import Spec
 
 GROUP = "superposition_cli"
 WORD = r"[a-z][a-z0-9_]{0,63}"
@@ -177,7 +182,7 @@ def _whose(table: str, word: str) -> str:
     return f"from {files[0]}" if files else "built in"
 
 
-def _add(table: str, word: str, entry: object, source: Any) -> None:
+def _add(table: str, word: str, entry: object, source: "Source") -> None:
     """Put an entry into its table, its functions watched, and into the words of the checker."""
     from superposition_cli.config import words
 
@@ -198,7 +203,7 @@ LAWS = {
 }
 
 
-def _marginal(setting: Any) -> tuple[float, ...]:
+def _marginal(setting: "Setting") -> tuple[float, ...]:
     """The probabilities of a setting's features, by the sampler's own word."""
     from superposition_cli.running import grid
     from superposition_cli.toy.data import SAMPLERS
@@ -247,7 +252,7 @@ def _told(problem: BaseException) -> str:
     return f"{type(problem).__name__}: {first[:200]}" if first else type(problem).__name__
 
 
-def check(experiment: Any) -> None:
+def check(experiment: "Experiment") -> None:
     """Hold what an experiment takes from plug-ins against what its tables promise.
 
     Shapes and gradients of the programs it needs, by tracing alone. Raises `PluginFault`.
@@ -261,7 +266,7 @@ def check(experiment: Any) -> None:
         return
     plan = grid.cut(experiment, lambda spec, models: models, max_models=sys.maxsize)
     metrics = tuple(name for name in experiment.metrics if f"METRICS.{name}" in theirs)
-    first: dict[tuple[str, ...], Any] = {}  # program of each combination of words
+    first: dict[tuple[str, ...], Spec] = {}  # program of each combination of words
     for group in plan.groups:
         spec = group.spec
         first.setdefault((spec.model, spec.data, spec.target, spec.objective), spec)
