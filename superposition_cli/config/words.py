@@ -6,7 +6,7 @@ without it: which exact laws it comes with, and the file of the user's own that 
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -34,7 +34,7 @@ class Word(NamedTuple):
     """
 
     laws: frozenset[str] = frozenset()
-    marginal: Callable[[object], tuple[float, ...]] | None = None
+    marginal: Callable[[Any], tuple[float, ...]] | None = None
     source: Source | None = None
 
 
