@@ -11,8 +11,8 @@ from pathlib import Path
 
 import typer
 
-from superposition_cli import options as given
 from superposition_cli.commands import machine, reading, training, verifying, writing
+from superposition_cli.commands import options as given
 from superposition_cli.commands.console import tell
 from superposition_cli.errors import InvalidInput, SpError
 

@@ -15,7 +15,7 @@ FREE_FOLDERS = {"analyses", "report.drawings"}  # one question a file
 # The wings from the ground up: a module imports from lower floors, or from its own without a
 # cycle. A floor is a wing, or modules at the root.
 FLOORS = (
-    "errors version options",
+    "errors version",
     "theory",
     "toy",
     "measures",

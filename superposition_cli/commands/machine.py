@@ -2,7 +2,7 @@
 
 import typer
 
-from superposition_cli import options as given
+from superposition_cli.commands import options as given
 from superposition_cli.commands.console import RUNS, console, give_json
 
 

@@ -1,6 +1,6 @@
 """Looking at finished runs: `sp show`, `sp analyze`, `sp report` and `sp plot`."""
 
-from superposition_cli import options as given
+from superposition_cli.commands import options as given
 from superposition_cli.commands.console import RUNS, console, give, give_json
 
 

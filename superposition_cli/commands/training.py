@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
-from superposition_cli import options as given
+from superposition_cli.commands import options as given
 from superposition_cli.commands.console import RUNS, console, give, read, tell
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Writing a configuration: `sp list`, `sp validate` and `sp schema`."""
 
-from superposition_cli import options as given
+from superposition_cli.commands import options as given
 from superposition_cli.commands.console import RUNS, console, give, give_json, read, tell
 
 

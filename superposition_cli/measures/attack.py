@@ -44,10 +44,10 @@ def vulnerability(spec: Spec, knobs: Knobs, params: Params, x: Inputs, length: S
         return jnp.sum(knobs.importance[:, None] * error**2, axis=0)
 
     ways = directions(models.MODELS[spec.model].embedding(params)) * length
-    calm = loss(x)
+    unattacked = loss(x)
 
     def worse(i: Array, worst: Float[Array, " B"]) -> Float[Array, " B"]:
         push = ways[i][:, None]
         return jnp.maximum(worst, jnp.maximum(loss(x + push), loss(x - push)))
 
-    return jnp.mean(jax.lax.fori_loop(0, spec.n_features, worse, calm) - calm)
+    return jnp.mean(jax.lax.fori_loop(0, spec.n_features, worse, unattacked) - unattacked)

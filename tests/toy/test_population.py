@@ -11,11 +11,8 @@ from superposition_cli.toy import data, objectives, patterns, rng, train
 
 SETS = ((0, 3), (1, 2, 4))
 LAWS = {
-    "uniform": make_spec(),
-    "correlated": make_spec(data="correlated", sets=SETS),
-    "anticorrelated": make_spec(data="anticorrelated", sets=SETS),
+    **{law: make_spec(data=law, sets=SETS) for law in data.SAMPLERS},
     "arena": make_spec(data="anticorrelated", sets=SETS, anticorrelated_marginal="arena"),
-    "one_hot": make_spec(data="one_hot"),
 }
 each_law = pytest.mark.parametrize("law", LAWS)
 
@@ -26,12 +23,12 @@ def params(seed, n=5, m=2):
 
 
 # Independent: 2^5. Sets on or off: 2^2. One member of each or none: (2+1)(3+1). One-hot: 5.
-@pytest.mark.parametrize(
-    ("law", "count"),
-    [("uniform", 32), ("correlated", 4), ("anticorrelated", 12), ("arena", 12), ("one_hot", 5)],
-)
-def test_every_pattern_that_can_occur_is_listed(law, count):
-    assert len(patterns.masks(LAWS[law])) == count
+COUNTS = {"uniform": 32, "correlated": 4, "anticorrelated": 12, "arena": 12, "one_hot": 5}
+
+
+@each_law
+def test_every_pattern_that_can_occur_is_listed(law):
+    assert len(patterns.masks(LAWS[law])) == COUNTS[law]
 
 
 @each_law

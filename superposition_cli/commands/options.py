@@ -5,12 +5,23 @@ from typing import Annotated
 
 import typer
 
-Config = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped configuration.")]
+from superposition_cli.commands import completion
+
+Config = Annotated[
+    str,
+    typer.Argument(
+        help="A YAML file, or the name of a shipped configuration.",
+        autocompletion=completion.configs,
+    ),
+]
 RunName = Annotated[str, typer.Argument(help="A run folder, or its name under the runs folder.")]
 RunNames = Annotated[
     list[str], typer.Argument(metavar="RUN...", help="Run folders, or names under the runs folder.")
 ]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="Set a.b=value; repeatable.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Set a.b=value; repeatable.", autocompletion=completion.settings),
+]
 Out = Annotated[Path | None, typer.Option("--out", help="The run folder itself.")]
 RunsDir = Annotated[
     Path, typer.Option("--runs-dir", envvar="SP_RUNS_DIR", help="The parent of run folders.")
