@@ -84,7 +84,7 @@ def make_spec(**changes):
 
 def make_knobs(dtype="float32", **changes):
     """The Knobs of one model of five features, with some fields changed."""
-    return Knobs(**{name: np.asarray(x, dtype) for name, x in {**KNOBS, **changes}.items()})
+    return Knobs(**{name: jnp.asarray(x, dtype) for name, x in {**KNOBS, **changes}.items()})
 
 
 def crossed(models, laws, *others):

@@ -4,6 +4,7 @@ import itertools
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import crossed, make_keys, make_knobs, make_spec, stack
@@ -55,7 +56,8 @@ def standard_error(spec, knobs, params, samples):
 def linear_loss(spec, knobs, params):
     """The exact loss of a linear model with these parameters."""
     mean, covariance = data.moments(spec, knobs)
-    return linear.linear_loss(params["W"], params["b"], knobs.importance, mean, covariance)
+    W, b = map(jnp.asarray, (params["W"], params["b"]))
+    return linear.linear_loss(W, b, knobs.importance, mean, covariance)
 
 
 def evaluated(spec, knobs, key, params):

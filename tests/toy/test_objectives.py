@@ -1,6 +1,7 @@
 """The loss that training descends, by hand and in NumPy."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import make_keys, make_knobs, make_spec, stack
@@ -42,7 +43,7 @@ def test_batch_loss_sums_over_features_and_averages_over_the_batch(float64, mode
     error = np.asarray(data.TARGETS[target].answer(x) - models.MODELS[model].apply(params, x))
     total = sum(knobs.importance[i] * error[i, s] ** 2 for i in range(5) for s in range(8))
     assert float(objectives.batch_loss(spec, knobs, params, x)) == pytest.approx(
-        total / 8, rel=1e-12
+        float(total) / 8, rel=1e-12
     )
 
 
@@ -101,9 +102,7 @@ def test_null_loss_by_hand():
 def test_null_loss_is_the_linear_loss_of_a_constant(sampler):
     spec, knobs = make_spec(data=sampler), make_knobs()
     mean, covariance = data.moments(spec, knobs)
-    constant = linear.linear_loss(
-        np.zeros((5, 2), np.float32), mean, knobs.importance, mean, covariance
-    )
+    constant = linear.linear_loss(jnp.zeros((5, 2)), mean, knobs.importance, mean, covariance)
     assert float(objectives.null_loss(spec, knobs)) == pytest.approx(float(constant), rel=1e-5)
 
 
