@@ -84,7 +84,8 @@ def make_spec(**changes):
 
 def make_knobs(dtype="float32", **changes):
     """The Knobs of one model of five features, with some fields changed."""
-    return Knobs(**{name: jnp.asarray(x, dtype) for name, x in {**KNOBS, **changes}.items()})
+    with jax.enable_x64(dtype == "float64"):
+        return Knobs(**{name: jnp.asarray(x, dtype) for name, x in {**KNOBS, **changes}.items()})
 
 
 def crossed(models, laws, *others):
