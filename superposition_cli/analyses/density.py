@@ -27,7 +27,7 @@ def density(results: Results) -> Finding:
     are left out.
     """
     models = selection.selected(results, "density")
-    densities = [np.array(model.setting.feature_probability(), float) for model in models]
+    densities = [np.array(model.setting.marginal(), float) for model in models]
     measured = [
         of_feature(model.params["W"], p) for model, p in zip(models, densities, strict=True)
     ]

@@ -35,8 +35,13 @@ def give_json(content: object) -> None:
     give(json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
 
 
-def read(name: str, overrides: list[str] | None = None) -> "tuple[Experiment, Path]":
-    """Load a configuration by its path or shipped name; return it and its file."""
+def read(
+    name: str, overrides: list[str] | None = None, base_alone: bool = False
+) -> "tuple[Experiment, Path]":
+    """Load a configuration by its path or shipped name; return it and its file.
+
+    base_alone: whether its sweep will be left out.
+    """
     from superposition_cli.analyses import ANALYSES
     from superposition_cli.commands import plugins
     from superposition_cli.config import load, shipped
@@ -44,6 +49,6 @@ def read(name: str, overrides: list[str] | None = None) -> "tuple[Experiment, Pa
 
     source = shipped.find(name)
     known: dict[str, Any] = {"metrics": METRICS, "analyses": ANALYSES}
-    experiment = load(source, overrides or (), known=known)
+    experiment = load(source, overrides or (), known, base_alone)
     plugins.check(experiment)
     return experiment, source

@@ -45,7 +45,9 @@ Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show the traceba
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
 NoColor = Annotated[bool, typer.Option("--no-color", help="Never use colour.")]
 Columns = Annotated[str, typer.Option(help="Comma-separated columns of cells.csv.")]
-Limit = Annotated[int, typer.Option(min=1, help="Rows to show.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="Rows to show; 40, and all of them as CSV or JSON.")
+]
 Claimed = Annotated[
     list[str] | None, typer.Argument(metavar="[CONFIG|RUN]...", help="All fast ones if none.")
 ]

@@ -3,12 +3,14 @@
 from superposition_cli.commands import options as given
 from superposition_cli.commands.console import RUNS, console, give, give_json
 
+SHOWN = 40  # rows of a table
+
 
 def show(
     run: given.RunName,
     runs_dir: given.RunsDir = RUNS,
     columns: given.Columns = "",
-    limit: given.Limit = 40,
+    limit: given.Limit = None,
     as_json: given.AsJson = False,
     as_csv: given.AsCsv = False,
 ) -> None:
@@ -16,13 +18,15 @@ def show(
     from superposition_cli.report import show as view
     from superposition_cli.running.folder import locate
 
-    content = view.read(locate(run, runs_dir), None if as_json or as_csv else limit)
+    few = SHOWN if limit is None and not (as_json or as_csv) else limit
+    content = view.read(locate(run, runs_dir), few)
+    chosen = [one for one in columns.split(",") if one]
     if as_json:
         give_json(view.as_json(content))
     elif as_csv:
-        give(view.as_csv(content))
+        give(view.as_csv(content, chosen))
     else:
-        console().print(view.as_table(content, [one for one in columns.split(",") if one]))
+        console().print(view.as_table(content, chosen))
 
 
 def analyze(

@@ -44,7 +44,7 @@ def train(
     quiet: given.Quiet = False,
 ) -> None:
     """Train the base setting with all its restarts; a sweep is left out."""
-    experiment, source = read(config, set_)
+    experiment, source = read(config, set_, base_alone=True)
     if experiment.sweep is not None:
         tell(f"{source}: sp train leaves the sweep of {experiment.n_cells:,} cells out")
         experiment = experiment.model_copy(update={"sweep": None})

@@ -22,7 +22,7 @@ from superposition_cli.config.complaints import (
 )
 from superposition_cli.config.experiment import Experiment
 from superposition_cli.config.misfits import misfits, out_of_range
-from superposition_cli.config.sections import DataSettings, ModelSettings
+from superposition_cli.config.sections import PAIR, DataSettings, ModelSettings
 from superposition_cli.config.settings import Setting
 from superposition_cli.errors import InvalidInput
 
@@ -36,6 +36,7 @@ def load(
     source: Path,
     overrides: Sequence[str] = (),
     known: Mapping[str, Collection[str]] | None = None,
+    base_alone: bool = False,
 ) -> Experiment:
     """Read a configuration file.
 
@@ -44,6 +45,7 @@ def load(
         overrides: `a.b=value` texts as given to `--set`, applied in order.
         known: the names there are, such as {"metrics": {...}, "analyses": {...}}; not checked
             where left out.
+        base_alone: whether the sweep will be left out, so that overrides may set what it sets.
 
     Returns:
         The experiment, sound on its own, every axis tried against its base.
@@ -59,7 +61,7 @@ def load(
         text = source.read_bytes()
     except OSError as error:
         raise InvalidInput(f"{source}: cannot be read: {error.strerror}") from None
-    return loads(text, str(source), overrides, known)
+    return loads(text, str(source), overrides, known, base_alone)
 
 
 def loads(
@@ -67,8 +69,9 @@ def loads(
     name: str,
     overrides: Sequence[str] = (),
     known: Mapping[str, Collection[str]] | None = None,
+    base_alone: bool = False,
 ) -> Experiment:
-    """Read a configuration from its text; `name` stands for the file in messages."""
+    """Read a configuration from its text as `load` does; `name` stands for the file."""
     report = _Report(name)
     document = report.read(text)
     edits = [edit for override in overrides if (edit := report.edit(override))]
@@ -76,7 +79,7 @@ def loads(
         if document is not None:
             report.add(Complaint((), f"needs a mapping of keys; got {shown(document.value)}"))
         raise report.refused()
-    tree = report.apply(edits, document.value)
+    tree = report.apply(edits, document.value, base_alone)
     experiment = _check(tree, report, known or {})
     if experiment is None or report.lines:
         raise report.refused()
@@ -122,9 +125,16 @@ class _Report:
             self.lines.extend(((0, 0), f"--set {text}: {p.message}") for p in error.problems)
             return None
 
-    def apply(self, edits: list[_Edit], tree: dict[str, object]) -> dict[str, object]:
+    def apply(
+        self, edits: list[_Edit], tree: dict[str, object], base_alone: bool
+    ) -> dict[str, object]:
         for edit in edits:
             try:
+                if not base_alone and (axis := _axis_of(edit.keys, tree)):
+                    raise ValueError(
+                        f"is set by the sweep; write --set sweep.parameters.{axis}=[...], or train "
+                        "the base alone with sp train"
+                    )
                 keys = _sweep_keys(edit.keys, tree)
                 tree = assign(tree, keys, edit.value)
                 self.edits.append(edit._replace(keys=keys))
@@ -156,6 +166,15 @@ class _Report:
         lines = [_one_line(line) for _, line in sorted(self.lines, key=lambda line: line[0])]
         more = [f"{self.name}: and {len(lines) - MAX_SHOWN:,} more problems"]
         return InvalidInput(*lines[:MAX_SHOWN], *(more if len(lines) > MAX_SHOWN else []))
+
+
+def _axis_of(keys: tuple[str, ...], tree: dict[str, object]) -> str | None:
+    """Return the axis that sets a field, or the vector whose entry it is, under either name."""
+    sweep = tree.get("sweep")
+    written = sweep.get("parameters") if isinstance(sweep, dict) else None
+    twin = (keys[0], PAIR.get(keys[1], "")) if len(keys) > 1 else keys
+    names = [".".join(name) for name in (keys, keys[:2], twin)]
+    return next((name for name in names if isinstance(written, dict) and name in written), None)
 
 
 def _sweep_keys(keys: tuple[str, ...], tree: dict[str, object]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from superposition_cli.errors import FolderRefused, InvalidInput
 from superposition_cli.report import terminal
 
-Rows = list[dict[str, str]]
+Rows = list[dict[str, object]]
 
 
 def rows(what: str, runs_dir: Path) -> Rows:
@@ -28,7 +28,11 @@ def as_table(listed: Rows) -> RenderableType:
     """Return a table, or a word when it would be empty."""
     if not listed:
         return terminal.clean("nothing yet")
-    return terminal.table(list(listed[0]), [list(row.values()) for row in listed])
+    return terminal.table(list(listed[0]), [list(map(_text, row.values())) for row in listed])
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
 
 
 def as_csv(listed: Rows) -> str:
@@ -47,7 +51,7 @@ def _runs(runs_dir: Path) -> Rows:
     return [_about_run(path) for path in folder.find(runs_dir)]
 
 
-def _about_run(path: Path) -> dict[str, str]:
+def _about_run(path: Path) -> dict[str, object]:
     from superposition_cli.running import folder
 
     facts: dict[str, object] = {}
@@ -60,17 +64,17 @@ def _about_run(path: Path) -> dict[str, str]:
     return {
         "run": path.name,
         "state": str(status.get("state", "unknown")),
-        "cells": str(facts.get("cells", "")),
-        "models": str(facts.get("models", "")),
-        "diverged": str(status.get("diverged", "")),
-        "created": str(facts.get("created", "")),
+        "cells": facts.get("cells"),
+        "models": facts.get("models"),
+        "diverged": status.get("diverged"),
+        "created": facts.get("created"),
     }
 
 
 def _configs(_: Path) -> Rows:
     from superposition_cli.config import shipped
 
-    listed = []
+    listed: Rows = []
     for name, path in shipped.configs().items():
         about = [line for line in shipped.about(path) if not line.startswith(("sp ", "Cost:"))]
         listed.append({"config": name, "about": " ".join(about).split(". ")[0]})

@@ -53,16 +53,20 @@ def as_table(content: Content, columns: Sequence[str] = ()) -> RenderableType:
     if not rows:
         return Group(*lines, terminal.clean("no results yet: the run has not been finished"))
     chosen = list(columns) or columns_of(content)
-    known = [*rows[0], "structure"]
-    if unknown := [name for name in chosen if name not in known]:
-        raise InvalidInput(
-            f"--columns {unknown[0]}: is not a column" + hint(unknown[0], known) + "; --csv has all"
-        )
+    _check(chosen, [*rows[0], "structure"])
     lines.append(terminal.cells_table(rows, chosen))
     if len(rows) < content.total:
         more = content.total - len(rows)
         lines.append(terminal.clean(f"and {more:,} more cells (--limit, --csv)"))
     return Group(*lines)
+
+
+def _check(columns: Sequence[str], known: Sequence[str]) -> None:
+    """Raise `InvalidInput` for a column that is not there."""
+    if unknown := [name for name in columns if name not in known]:
+        raise InvalidInput(
+            f"--columns {unknown[0]}: is not a column" + hint(unknown[0], known) + "; --csv has all"
+        )
 
 
 def columns_of(content: Content) -> list[str]:
@@ -83,16 +87,28 @@ def as_json(content: Content) -> dict[str, object]:
         "schema_version": SCHEMA_VERSION,
         "run": content.run.manifest,
         "status": content.run.status(),
-        "cells": content.rows,
+        "cells": typed(content.rows),
     }
 
 
-def as_csv(content: Content) -> str:
-    """Return the cells as CSV."""
+def typed(rows: list[dict[str, str]]) -> list[dict[str, object]]:
+    """Return rows with numbers as numbers, true and false as such, and an empty cell as None."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = {name: results.column([row.get(name, "") for row in rows]) for name in names}
+    return [
+        {name: columns[name][at].item() if row.get(name, "") else None for name in names}
+        for at, row in enumerate(rows)
+    ]
+
+
+def as_csv(content: Content, columns: Sequence[str] = ()) -> str:
+    """Return the cells as CSV, all columns or some."""
     text = io.StringIO()
     if content.rows:
         names = list(dict.fromkeys(name for row in content.rows for name in row))
-        writer = csv.DictWriter(text, names, lineterminator="\n")
+        _check(columns, names)
+        names = list(columns) or names
+        writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(content.rows)
     return text.getvalue()

@@ -122,7 +122,8 @@ def judge(
         loss, error = evaluation_loss(spec, knobs, key, params)
         null = reference_loss(spec, knobs, key)
         W = models.MODELS[spec.model].embedding(params)
-        measured = {name: metrics.METRICS[name].compute(W, knobs) for name in names}
+        activity = jnp.asarray(data.SAMPLERS[spec.data].marginal(spec, knobs))
+        measured = {name: metrics.METRICS[name].compute(W, activity) for name in names}
         judged = {"loss": loss, "loss_error": error, "null_loss": null}
         return {**judged, "loss_normalised": loss / null, **measured}
 

@@ -18,7 +18,6 @@ from jaxtyping import Bool, Float, Num, Real, Shaped
 
 from superposition_cli.theory.linear import welch_bound
 from superposition_cli.theory.shapes import PerFeature, PerNeuron, PerPair, Some, SomeEmbedding
-from superposition_cli.toy.spec import Knobs
 
 Number = Num[Array, ""]
 REPRESENTED_NORM = 0.5  # a feature with a longer vector counts as represented
@@ -294,25 +293,25 @@ def _mean_where(
 class Metric(NamedTuple):
     """One measurement of an embedding, as a run stores it."""
 
-    compute: Callable[[Array, Knobs], Array]  # (W [n, m], knobs of that model) -> array
+    compute: Callable[[Array, Array], Array]  # (W [n, m], how often each feature is active [n])
     axes: tuple[str, ...]  # of feature, neuron; () is one number per model
     about: str
 
 
 def _scalar(function: Callable[[Array], Array], about: str) -> Metric:
-    return Metric(lambda W, knobs: function(W), (), about)
+    return Metric(lambda W, activity: function(W), (), about)
 
 
 def _per_feature(function: Callable[[Array], Array], about: str) -> Metric:
-    return Metric(lambda W, knobs: function(W), ("feature",), about)
+    return Metric(lambda W, activity: function(W), ("feature",), about)
 
 
 def _per_pair(function: Callable[[Array], Array], about: str) -> Metric:
-    return Metric(lambda W, knobs: function(W), ("feature", "feature"), about)
+    return Metric(lambda W, activity: function(W), ("feature", "feature"), about)
 
 
 def _per_neuron(function: Callable[[Array], Array], about: str) -> Metric:
-    return Metric(lambda W, knobs: function(W), ("neuron",), about)
+    return Metric(lambda W, activity: function(W), ("neuron",), about)
 
 
 METRICS: dict[str, Metric] = {
@@ -324,7 +323,7 @@ METRICS: dict[str, Metric] = {
     "superposition": _per_feature(superposition, "squared interference met by each feature"),
     "polysemanticity": _per_feature(polysemanticity, "root of superposition"),
     "net_interference": Metric(
-        lambda W, knobs: net_interference(W, knobs.feature_probability),
+        net_interference,
         ("feature",),
         "interference met by each feature, others weighted by activity",
     ),

@@ -164,7 +164,6 @@ def test_every_list_is_there_in_three_forms(command, what):
     assert (table.code, table.err, "\x1b" in table.out) == (0, "", False)
     for row in listed[what]:
         assert next(iter(row.values())) in table.out
-        assert all(isinstance(value, str) for value in row.values())
     if what != "runs":
         assert all(row.get("about") for row in listed[what])
         assert command("list", what, "--csv").out.count("\n") > len(listed[what])
@@ -173,6 +172,33 @@ def test_every_list_is_there_in_three_forms(command, what):
 def test_the_help_of_list_names_the_lists_there_are(command):
     told = command("list", "--help").out
     assert all(what in told for what in LISTS)
+
+
+def test_the_runs_are_listed_with_numbers(command, run):
+    listed = json.loads(command("list", "--json", "--runs-dir", run.parent).out)["runs"]
+    (row,) = [row for row in listed if row["run"] == run.name]
+    assert (row["cells"], row["models"], row["diverged"]) == (3, 6, 0)
+
+
+def test_setting_what_the_sweep_sets_is_refused_with_what_to_write(command, written):
+    for word in ("data.feature_probability=0.2", "data.sparsity=0.8"):
+        result = command("sweep", written(TINY), "--set", word)
+        assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+        assert result.err == (
+            f"--set {word}: is set by the sweep; write --set "
+            "sweep.parameters.data.feature_probability=[...], or train the base alone with sp "
+            "train\n"
+        )
+    changed = "sweep.parameters.data.feature_probability=[0.2]"
+    assert "1 cells" in command("validate", written(TINY), "--set", changed).err
+    assert "sound" in command("validate", written(TINY), "--set", "data.importance=1").err
+
+
+def test_the_base_alone_may_be_set_where_the_sweep_would_set_it(command, written):
+    result = command("train", written(TINY), "-q", "--set", "data.feature_probability=0.2")
+    assert result.code == 0, result.err
+    (cell,) = json.loads(command("show", result.out.strip(), "--json").out)["cells"]
+    assert cell["feature_probability"] == 0.2
 
 
 @pytest.mark.parametrize("manifest", ['{"schema_version": 9}', "{", '{"schema_version": 1}'])
@@ -209,12 +235,18 @@ def test_show_gives_json_csv_chosen_columns_and_a_limit(command, run):
     told = json.loads(command("show", run, "--json").out)
     assert told["schema_version"] == 1
     assert told["status"]["state"] == "complete"
-    assert [cell["data.feature_probability"] for cell in told["cells"]] == ["1.0", "0.3", "0.05"]
+    assert [cell["data.feature_probability"] for cell in told["cells"]] == [1.0, 0.3, 0.05]
+    cell = told["cells"][0]
+    assert [type(cell[name]) for name in ("cell", "loss", "select")] == [int, float, str]
     assert all(cell["structure"] for cell in told["cells"])
     header, *rows = command("show", run, "--csv").out.splitlines()
     assert header.startswith("cell,data.feature_probability,")
     assert len(rows) == 3
     assert "and 2 more cells" in command("show", run, "--limit", "1").out
+    few = command("show", run, "--csv", "--columns", "cell,models", "--limit", "2").out
+    assert few == "cell,models\n0,2\n1,2\n"
+    assert len(json.loads(command("show", run, "--json", "--limit", "1").out)["cells"]) == 1
+    assert command("show", run, "--csv", "--columns", "modls").code == 2
     assert "null_loss" in command("show", run, "--columns", "null_loss,loss").out
     wrong = command("show", run, "--columns", "null_los")
     assert (wrong.code, "did you mean 'null_loss'?" in wrong.err) == (2, True)

@@ -56,7 +56,7 @@ SAMPLERS = {
 METRIC = """\
 import jax.numpy as jnp
 from superposition_cli.toy.metrics import Metric
-METRICS = {"largest_norm": Metric(lambda W, knobs: jnp.linalg.norm(W, axis=1).max(), (), "max")}
+METRICS = {"largest_norm": Metric(lambda W, activity: jnp.linalg.norm(W, axis=1).max(), (), "max")}
 """
 
 

@@ -10,7 +10,7 @@ import pytest
 from conftest import crossed, make_keys, make_knobs, make_spec, stack
 
 from superposition_cli.theory import linear
-from superposition_cli.toy import data, evaluate, metrics, models, objectives, train
+from superposition_cli.toy import data, evaluate, metrics, models, objectives, rng, train
 
 PAIRS = list(crossed(models.MODELS, data.SAMPLERS))
 MATRIX = list(crossed(models.MODELS, data.SAMPLERS, data.TARGETS))
@@ -150,6 +150,24 @@ def test_restarts_of_a_cell_are_judged_on_one_batch(model):
     assert elsewhere["loss"][0] != loss[0]
 
 
+def test_neighbours_count_as_often_as_they_are_active():
+    """Of exclusive sets of 2 and 3 features a feature is on in a half or a third of its set's p."""
+    spec = make_spec(data="anticorrelated", batch_size=1_000_000, eval_samples=1024)
+    knobs = make_knobs(feature_probability=[0.4, 0.9, 0.9, 0.4, 0.9])
+    W = np.random.default_rng(5).normal(size=(5, 2)).astype(np.float32)
+    x = np.asarray(data.SAMPLERS[spec.data].draw(spec, knobs, rng.key(2), spec.batch_size))
+    params = stack([{"W": W, "b": np.zeros(5, np.float32)}])
+    judging = spec.__class__(**{**vars(spec), "batch_size": 64})
+    keys = judging_keys((1, 2), (0,))
+    judged = evaluate.judge(judging, ("net_interference",), stack([knobs]), keys, params)
+    crossed = (W / np.linalg.norm(W, axis=1)[:, None] @ W.T) ** 2
+    np.fill_diagonal(crossed, 0)
+    met = crossed @ (x > 0).astype(np.float64)  # of each sample, [n, B]
+    error = met.std(axis=1) / np.sqrt(spec.batch_size)
+    off = np.abs(np.asarray(judged["net_interference"][0]) - met.mean(axis=1))
+    assert (off < 5 * error + 1e-6).all()
+
+
 def test_metrics_are_those_of_each_model():
     spec, knobs = wide_spec(), stack([wide_knobs(), wide_knobs(feature_probability=[0.5] * N)])
     keys = judging_keys((1, 2), (0, 1))
@@ -162,5 +180,5 @@ def test_metrics_are_those_of_each_model():
     for k in range(2):
         W, own = params["W"][k], jax.tree.map(lambda leaf, k=k: leaf[k], knobs)
         for name in names:
-            expected = metrics.METRICS[name].compute(W, own)
+            expected = metrics.METRICS[name].compute(W, own.feature_probability)
             np.testing.assert_allclose(judged[name][k], expected, rtol=1e-5, atol=1e-7)

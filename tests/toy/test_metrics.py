@@ -74,7 +74,7 @@ leverage = jax.jit(metrics.leverage)
 @jax.jit
 def measure(W, knobs):
     """Every registered metric of one embedding."""
-    return {name: metric.compute(W, knobs) for name, metric in METRICS.items()}
+    return {name: metric.compute(W, knobs.feature_probability) for name, metric in METRICS.items()}
 
 
 def random_knobs(n, seed=0):

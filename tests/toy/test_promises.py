@@ -72,7 +72,7 @@ def test_a_mask_of_numbers_and_a_metric_of_another_shape_are_told(monkeypatch):
     mask = np.ones((1, 5))
     broken = sampler._replace(patterns=lambda s, k: data.Patterns(mask, jnp.ones(1)))
     monkeypatch.setitem(data.SAMPLERS, "broken", broken)
-    monkeypatch.setitem(METRICS, "broken", Metric(lambda W, knobs: W, ("feature",), ""))
+    monkeypatch.setitem(METRICS, "broken", Metric(lambda W, activity: W, ("feature",), ""))
     assert list(promises.broken(make_spec(data="broken"), ("broken",))) == [
         ("SAMPLERS", "broken", "patterns", "has a mask of float64 [1, 5], not of bool [P, 5]"),
         ("METRICS", "broken", "compute", "returns the shape [5, 2], not [5]"),
