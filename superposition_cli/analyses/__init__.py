@@ -59,6 +59,9 @@ ANALYSES: dict[str, Analysis] = {
 }
 
 
+ELSEWHERE = " there is; a plug-in that defines it: --use FILE.py"
+
+
 def check(name: str, experiment: Experiment, most: int = CHECKED_CELLS) -> list[Complaint]:
     """Return what an experiment lacks for an analysis, by its configuration alone.
 
@@ -105,5 +108,5 @@ def analysis_of(entry: Expectation) -> str:
     """Return the analysis a claim is about. Raises `InvalidInput` where there is none."""
     name = entry.finding.split(".", 1)[0]
     if name not in ANALYSES:
-        raise InvalidInput(f"{entry.id}: {entry.finding} names no analysis")
+        raise InvalidInput(f"{entry.id}: {entry.finding} names no analysis{ELSEWHERE}")
     return name
