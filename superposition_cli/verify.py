@@ -1,5 +1,6 @@
 """Verification: which runs are held against their claims, and what came out in all."""
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,10 +9,10 @@ from typing import NamedTuple
 from superposition_cli import config
 from superposition_cli.analyses import analysis_of
 from superposition_cli.analyses.claims import Outcome, check
-from superposition_cli.config import Experiment
+from superposition_cli.config import Experiment, shipped
 from superposition_cli.errors import InvalidInput
 from superposition_cli.running import launch
-from superposition_cli.running.folder import now
+from superposition_cli.running.folder import locate, now
 from superposition_cli.running.results import Results
 from superposition_cli.version import __version__
 
@@ -39,8 +40,8 @@ def cases(
     """
     found = []
     for name in dict.fromkeys(names):
-        if (Path(name) / "run.json").is_file():
-            case = Case(Path(name), launch.load(Path(name))[1].experiment, None)
+        if (path := _run_named(name, runs_dir)) is not None:
+            case = Case(path, launch.load(path)[1].experiment, None)
         else:
             experiment, source = read(name)
             case = Case(launch.default_path(runs_dir, experiment), experiment, source)
@@ -50,6 +51,17 @@ def cases(
             analysis_of(entry)
         found.append(case)
     return found
+
+
+def _run_named(name: str, runs_dir: Path) -> Path | None:
+    """The run that a name means as `sp show` takes it; a configuration's name goes before."""
+    if (Path(name) / "run.json").is_file():
+        return Path(name)
+    if Path(name).is_file() or name in shipped.configs():
+        return None
+    with contextlib.suppress(InvalidInput):
+        return locate(name, runs_dir)
+    return None
 
 
 def outcome(case: Case, train_seconds: float | None, again: bool = False) -> Outcome:

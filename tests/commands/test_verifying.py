@@ -129,6 +129,16 @@ def test_verify_trains_what_is_missing_and_says_what_holds(folder):
     assert one["hash8"] == one["run"][-8:]
 
 
+def test_verify_takes_a_run_by_its_name_and_by_the_beginning_of_it(folder):
+    made = run("sweep", written(folder, "equals: 2"), "--runs-dir", str(folder), "-q")
+    name = Path(made.stdout.strip()).name
+    for word in (name, name[:-3]):
+        done = run("verify", word, "--runs-dir", str(folder), "-q", "--json")
+        assert done.exit_code == 0, done.stderr
+        assert json.loads(done.stdout)["configs"][0]["run"] == str(folder / name)
+    assert run("verify", "tinier", "--runs-dir", str(folder), "-q").exit_code != 0
+
+
 def test_verify_json_is_described(folder):
     path = written(folder, "equals: 2")
     content = json.loads(run("verify", path, "--runs-dir", str(folder), "-q", "--json").stdout)
