@@ -9,6 +9,8 @@ from conftest import plugged
 from helpers import sp
 
 import superposition_cli
+from superposition_cli.analyses import ANALYSES, analyze
+from superposition_cli.errors import InvalidInput
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^<!-- (plug-in|with): (\w+\.py) -->\n```\w+\n(.*?)^```$", re.M | re.S)
@@ -72,4 +74,14 @@ def test_the_analysis_is_computed_drawn_and_claimed(command):
     assert command("verify", path, "-q").code == 0
     assert command("report", path, "-q").code == 0
     assert (path / "report" / "antipodal-pairs.png").stat().st_size > 5_000
+    missing = "antipodal: there is no such analysis; a plug-in that defines it: --use FILE.py"
+    del ANALYSES["antipodal"]
+    with pytest.raises(InvalidInput, match=missing):
+        analyze(run, ("antipodal",), again=True)
+    assert "Which features share a line" not in command("list", "analyses").out
+
+
+def test_an_analysis_of_a_plugin_is_listed_by_its_question(command):
+    Path("antipodal.py").write_text(FILES["antipodal.py"], encoding="utf-8")
+    command("list", "analyses", "--use", "antipodal.py")
     assert "Which features share a line" in command("list", "analyses").out.replace("\n", " ")

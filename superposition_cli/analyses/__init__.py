@@ -31,6 +31,7 @@ from superposition_cli.analyses.findings import Finding
 from superposition_cli.analyses.needs import Cells
 from superposition_cli.config import Expectation, Experiment
 from superposition_cli.config.complaints import Complaint
+from superposition_cli.config.words import ELSEWHERE
 from superposition_cli.errors import InvalidInput
 from superposition_cli.running.grid import CHECKED_CELLS
 from superposition_cli.running.results import Results
@@ -59,7 +60,11 @@ ANALYSES: dict[str, Analysis] = {
 }
 
 
-ELSEWHERE = " there is; a plug-in that defines it: --use FILE.py"
+def named(name: str) -> Analysis:
+    """Return an analysis by its name. Raises `InvalidInput` where there is none here."""
+    if name not in ANALYSES:
+        raise InvalidInput(f"{name}: there is no such analysis; {ELSEWHERE}")
+    return ANALYSES[name]
 
 
 def check(name: str, experiment: Experiment, most: int = CHECKED_CELLS) -> list[Complaint]:
@@ -69,7 +74,7 @@ def check(name: str, experiment: Experiment, most: int = CHECKED_CELLS) -> list[
     need resolves at most so many settings: see `needs.Cells`.
     """
     cells = Cells(experiment, most)
-    complaints = (need.complaint(cells) for need in ANALYSES[name].needs)
+    complaints = (need.complaint(cells) for need in named(name).needs)
     return [complaint for complaint in complaints if complaint]
 
 
@@ -79,7 +84,7 @@ def answer(name: str, results: Results) -> Finding:
     lacking = check(name, experiment, experiment.n_cells)
     if lacking:
         raise InvalidInput(*(f"{name} {complaint.sentence}" for complaint in lacking))
-    return ANALYSES[name].compute(results)
+    return named(name).compute(results)
 
 
 def analyze(results: Results, names: tuple[str, ...], again: bool = False) -> dict[str, Finding]:
@@ -108,5 +113,5 @@ def analysis_of(entry: Expectation) -> str:
     """Return the analysis a claim is about. Raises `InvalidInput` where there is none."""
     name = entry.finding.split(".", 1)[0]
     if name not in ANALYSES:
-        raise InvalidInput(f"{entry.id}: {entry.finding} names no analysis{ELSEWHERE}")
+        raise InvalidInput(f"{entry.id}: {entry.finding} names no analysis there is; {ELSEWHERE}")
     return name

@@ -72,6 +72,7 @@ PLACES = {
     "data.target": TARGETS,
     "train.objective": OBJECTIVES,
 }
+ELSEWHERE = "a plug-in that defines it: --use FILE.py"
 LOADED: dict[str, Source] = {}  # all plug-ins of this process, by their SHA-256
 
 
@@ -96,7 +97,7 @@ class OneOf:
         if not isinstance(value, str) or value not in self.table:
             sentence = not_a_word(value, self.table)
             told = "did you mean" in sentence or not isinstance(value, str)
-            wrong(sentence if told else f"{sentence}; a plug-in that defines it: --use FILE.py")
+            wrong(sentence if told else f"{sentence}; {ELSEWHERE}")
         return value
 
 
