@@ -209,9 +209,6 @@ def test_private_names_stay_in_their_module(module):
     assert private | {name for name in names - PUBLIC if name.startswith("_")} == set()
 
 
-PARTED = {"toy.data", "toy.models"}  # they part a key in two by 0 and 1, as `rng.parts` does
-
-
 @each_module
 def test_keys_are_folded_with_a_named_use_or_an_index(module):
     """A constant here and one there may be the same number, so none outside `rng.Use`."""
@@ -220,7 +217,7 @@ def test_keys_are_folded_with_a_named_use_or_an_index(module):
     folds += [call for call in partials if ast.unparse(call.args[0]).endswith("fold_in")]
     given = [value for call in folds for value in [*call.args, *_values(call)]]
     bare = [ast.unparse(one) for one in given if isinstance(one, ast.Constant) or _is_upper(one)]
-    assert (bare != []) == (module in PARTED)
+    assert bare == []
 
 
 def _values(call):

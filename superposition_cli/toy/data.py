@@ -9,7 +9,6 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -119,8 +118,9 @@ def draw_correlated(spec: Spec, knobs: Knobs, key: Key, batch: int) -> Inputs:
     One Bernoulli(p) per set, independent magnitudes. Source: Elhage et al. 2022.
     """
     p = knobs.feature_probability[:, None]
-    activity = rng.uniform(jax.random.fold_in(key, 0), (len(spec.sets), batch), p.dtype)
-    magnitude = rng.uniform(jax.random.fold_in(key, 1), (spec.n_features, batch), p.dtype)
+    of_sets, of_features = rng.parts(key, 2)
+    activity = rng.uniform(of_sets, (len(spec.sets), batch), p.dtype)
+    magnitude = rng.uniform(of_features, (spec.n_features, batch), p.dtype)
     active = activity[_set_of_feature(spec.sets)] <= p
     return jnp.where(active, knobs.low + magnitude * (knobs.high - knobs.low), 0)
 

@@ -32,6 +32,7 @@ from superposition_cli.theory.shapes import (
     SomeHidden,
     SomeInputs,
 )
+from superposition_cli.toy import rng
 from superposition_cli.toy.spec import Knobs, Params, SomeParams, Spec
 
 
@@ -96,8 +97,9 @@ def init_tied(spec: Spec, knobs: Knobs, key: Key) -> Params:
 
 def init_untied(spec: Spec, knobs: Knobs, key: Key) -> Params:
     """Draw W and U independently and set b to zero; the key is consumed."""
-    tied = init_tied(spec, knobs, jax.random.fold_in(key, 0))
-    return {**tied, "U": _draw_weights(spec, knobs, jax.random.fold_in(key, 1), spec.n_hidden)}
+    of_tied, of_U = rng.parts(key, 2)
+    tied = init_tied(spec, knobs, of_tied)
+    return {**tied, "U": _draw_weights(spec, knobs, of_U, spec.n_hidden)}
 
 
 def _draw_weights(spec: Spec, knobs: Knobs, key: Key, inputs: int) -> Embedding:
