@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from superposition_cli.theory.shapes import Key, PerFeature, Scalar
+from superposition_cli.theory.shapes import Inputs, Key, PerFeature, Scalar
 from superposition_cli.toy import data, metrics, models
 from superposition_cli.toy.objectives import (
     OBJECTIVES,
@@ -49,11 +49,10 @@ def evaluation_loss(spec: Spec, knobs: Knobs, key: Key, params: SomeParams) -> J
         return Judgement(loss, jnp.abs(expected_loss(spec, knobs, params) - loss))
 
     def body(sums: Array, t: Array) -> tuple[Array, None]:
-        x = data.SAMPLERS[spec.data].draw(spec, knobs, jax.random.fold_in(key, t), spec.batch_size)
-        loss = batch_loss(spec, knobs, params, x)
+        loss = batch_loss(spec, knobs, params, _batch(spec, knobs, key, t))
         return sums + jnp.stack([loss, loss**2]), None
 
-    batches = -(-spec.eval_samples // spec.batch_size)
+    batches = _batches(spec)
     zeros = jnp.zeros(2, knobs.importance.dtype)
     mean, square = jax.lax.scan(body, zeros, jnp.arange(batches))[0] / batches
     return Judgement(mean, jnp.sqrt(jnp.maximum(square - mean**2, 0) / max(batches - 1, 1)))
@@ -67,12 +66,11 @@ def reference_loss(spec: Spec, knobs: Knobs, key: Key) -> Scalar:
     if has_null_loss(spec):
         return null_loss(spec, knobs)
 
-    def batch(t: Array) -> Array:
-        x = data.SAMPLERS[spec.data].draw(spec, knobs, jax.random.fold_in(key, t), spec.batch_size)
-        y = data.TARGETS[spec.target].answer(x)
+    def of_batch(t: Array) -> Array:
+        y = data.TARGETS[spec.target].answer(_batch(spec, knobs, key, t))
         return jnp.stack([y.mean(1), (y**2).mean(1)])
 
-    mean, square = jax.lax.map(batch, jnp.arange(-(-spec.eval_samples // spec.batch_size))).mean(0)
+    mean, square = jax.lax.map(of_batch, jnp.arange(_batches(spec))).mean(0)
     return jnp.sum(knobs.importance * (square - mean**2))
 
 
@@ -90,11 +88,20 @@ def feature_errors(spec: Spec, knobs: Knobs, key: Key, params: SomeParams) -> Pe
         )(alone)
     equal = knobs._replace(importance=jnp.ones_like(knobs.importance))
 
-    def batch(t: Array) -> Array:
-        x = data.SAMPLERS[spec.data].draw(spec, knobs, jax.random.fold_in(key, t), spec.batch_size)
-        return errors(spec, equal, params, x).mean(1)
+    def of_batch(t: Array) -> Array:
+        return errors(spec, equal, params, _batch(spec, knobs, key, t)).mean(1)
 
-    return jax.lax.map(batch, jnp.arange(-(-spec.eval_samples // spec.batch_size))).mean(0)
+    return jax.lax.map(of_batch, jnp.arange(_batches(spec))).mean(0)
+
+
+def _batches(spec: Spec) -> int:
+    """How many whole batches hold the samples that a model is judged by."""
+    return -(-spec.eval_samples // spec.batch_size)
+
+
+def _batch(spec: Spec, knobs: Knobs, key: Key, t: Array) -> Inputs:
+    """Draw batch t of these samples."""
+    return data.SAMPLERS[spec.data].draw(spec, knobs, jax.random.fold_in(key, t), spec.batch_size)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
