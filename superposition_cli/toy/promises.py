@@ -126,9 +126,9 @@ def _of_parameters(spec: Spec, model: Model, knobs: Knobs, key: jax.Array) -> It
 
 def _of_model(spec: Spec, model: Model, knobs: Knobs, params: Params) -> Iterator[Fault]:
     n, m = spec.n_features, spec.n_hidden
-    x, h, x_ones = _array(spec, n, BATCH), _array(spec, m, BATCH), jnp.ones((n, BATCH), spec.dtype)
+    x, h = _array(spec, n, BATCH), _array(spec, m, BATCH)
     shapes = list(_shaped("apply", (n, BATCH), model.apply, params, x))
-    yield from shapes or _differentiable("apply", lambda p: model.apply(p, x_ones).sum(), params)
+    yield from shapes or _differentiable("apply", lambda p, x: model.apply(p, x).sum(), params, x)
     yield from _shaped("embedding", (n, m), model.embedding, params)
     yield from _shaped("hidden", (m, BATCH), model.hidden, params, x)
     yield from _shaped("read_out", (n, BATCH), model.read_out, params, h)
