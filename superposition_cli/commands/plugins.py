@@ -8,6 +8,7 @@ Text and SHA-256 of a file are taken from the same bytes that are executed. Noth
 folder is ever executed.
 """
 
+import contextlib
 import functools
 import hashlib
 import importlib.abc
@@ -83,7 +84,9 @@ def use(files: Iterable[Path | str] = ()) -> None:
     or defines what is already there.
     """
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        spec = importlib.util.find_spec(entry.module)
+        spec = None
+        with contextlib.suppress(ModuleNotFoundError):  # of a package that should hold it
+            spec = importlib.util.find_spec(entry.module)
         if spec is None or not spec.origin:
             raise PluginFault(f"plug-in {entry.name}: there is no module {entry.module}")
         _take_in(Path(spec.origin), f"{entry.module} (installed as {entry.name})")

@@ -189,10 +189,10 @@ def test_an_installed_plugin_is_taken_in(command, monkeypatch, tmp_path):
     entry = SimpleNamespace(name="copy", module="installed_copy")
     monkeypatch.setattr(plugins, "entry_points", lambda group: [entry])
     assert "copied" in command("list", "models").out
-    monkeypatch.setattr(
-        plugins, "entry_points", lambda group: [SimpleNamespace(name="x", module="not_there")]
-    )
-    assert command("list", "models").err == "plug-in x: there is no module not_there\n"
+    for module in ("not_there", "not_there.deeper"):
+        absent = SimpleNamespace(name="x", module=module)
+        monkeypatch.setattr(plugins, "entry_points", lambda group, absent=absent: [absent])
+        assert command("list", "models").err == f"plug-in x: there is no module {module}\n"
 
 
 MODEL = "from superposition_cli.toy import models\nRELU = models.MODELS['relu_output']\n"
