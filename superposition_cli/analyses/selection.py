@@ -8,7 +8,7 @@ import numpy as np
 from superposition_cli.analyses.findings import Row
 from superposition_cli.config import Setting
 from superposition_cli.errors import InvalidInput
-from superposition_cli.running import grid
+from superposition_cli.running import grid, tables
 from superposition_cli.running.fsio import Arrays
 from superposition_cli.running.results import Results
 from superposition_cli.toy import data, rng, train
@@ -56,9 +56,14 @@ def any_selected(results: Results) -> list[Selected]:
     """
     plan = results.plan
     return [
-        Selected(cell, number, plan.setting(cell), plan.assignment(cell), results)
+        Selected(cell, number, plan.setting(cell), _axes(plan.assignment(cell)), results)
         for cell, number in results.selected.items()
     ]
+
+
+def _axes(assignment: Row) -> Row:
+    """What the sweep sets in a cell, vectors in short as tables have them."""
+    return {name: tables.brief(value) for name, value in assignment.items()}
 
 
 def settings(results: Results) -> list[Setting]:

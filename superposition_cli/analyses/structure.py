@@ -22,7 +22,8 @@ def structure(results: Results) -> Finding:
     form (Eckart and Young; see `linear.linear_optimum`); null where that has none. Gaps are
     angles in degrees between neighbouring represented features, for two hidden dimensions.
     Cells without a selected model (all diverged, or a rule that averages) are left out. There
-    are no arrays where shapes differ between cells.
+    are no arrays where shapes differ between cells, and neither arrays nor linear_ratio of more
+    than 10,000 features.
     """
     models = selection.any_selected(results)
     params = [model.params for model in models]
@@ -38,8 +39,10 @@ def structure(results: Results) -> Finding:
 
 
 def _arrays(models: list[Selected], params: list[Arrays]) -> Arrays:
-    """What a figure of the embeddings needs; nothing where their shapes differ."""
+    """What a figure of the embeddings needs; nothing where their shapes differ or are vast."""
     if len({given["W"].shape for given in params}) != 1:
+        return {}
+    if len(params[0]["W"]) > geometry.MOST_COMPARED:
         return {}
     W = np.stack([given["W"] for given in params]).astype(np.float64)
     with jax.enable_x64(True):
@@ -67,6 +70,8 @@ def _of_embedding(W: np.ndarray) -> Row:
 
 def _linear_ratio(setting: Setting, loss: float) -> float | None:
     """The loss by the linear optimum of a setting's data, in double precision."""
+    if setting.model.n_features > geometry.MOST_COMPARED:
+        return None
     covariance = selection.covariance(setting)
     importance = np.array(setting.importance(), float)
     try:

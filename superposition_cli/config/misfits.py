@@ -16,6 +16,7 @@ from superposition_cli.config.vectors import Entries, InverseVariance, Numbers, 
 
 MAX_PATTERN_FEATURES = 6  # activity patterns are listed one by one up to here
 MAX_LEFT_OUT = 0.01  # share of inputs that exact_sparse may neglect
+MOST_DRAWN = 2**32  # numbers that one key yields
 VECTORS = (*PAIR, "importance")
 NO_INPUTS = {"kind": "one_hot"}  # the data of an objective that looks at W alone
 
@@ -61,6 +62,9 @@ def objective_misfits(
 ) -> Iterator[Complaint]:
     """Yield what is wrong with an objective that does not hold for this model and data."""
     place = ("train", "objective")
+    if (drawn := model.n_features * train.batch_size) > MOST_DRAWN:
+        many = f"times n_features is {drawn:,} numbers in one draw, over the limit of 2^32"
+        yield Complaint(("train", "batch_size"), many)
     if train.objective == "population" and (why := _without_expected_loss(model, data)):
         yield Complaint(place, f"{why}: use sampled")
     if train.objective == "exact_sparse":
@@ -71,8 +75,8 @@ def objective_misfits(
         if left_out > MAX_LEFT_OUT:
             why = f"exact_sparse of order {train.order} leaves out {100 * left_out:.2g} % of inputs"
             yield Complaint(place, f"{why}, more than {100 * MAX_LEFT_OUT:g} %: use sampled")
-    drawn = "fixed" not in words.OBJECTIVES[train.objective].laws
-    if train.optimizer == "lbfgs" and drawn and train.objective != "packing":
+    noisy = "fixed" not in words.OBJECTIVES[train.objective].laws
+    if train.optimizer == "lbfgs" and noisy and train.objective != "packing":
         yield Complaint(("train", "optimizer"), "lbfgs needs an objective without sampling noise")
     yield from _only_sampled(train)
     if train.objective == "packing":

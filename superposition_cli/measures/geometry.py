@@ -16,6 +16,7 @@ from jaxtyping import Float, Real
 from superposition_cli.theory.shapes import AnyEmbedding
 from superposition_cli.toy.metrics import REPRESENTED_NORM
 
+MOST_COMPARED = 10_000  # features; an array of their pairs takes 800 MB in double precision
 EDGE_THRESHOLD = 0.1
 IRREGULAR = "irregular"
 ADJECTIVES = ("dedicated", IRREGULAR)
@@ -140,12 +141,16 @@ def describe(W: AnyEmbedding) -> str:
     """Say in words what an embedding [n, m] consists of, such as "2 digons, 1 dedicated".
 
     Components of the feature graph by polytope, largest first; in the plane, the range of
-    angles between neighbouring features too. "nothing represented" when no feature is.
+    angles between neighbouring features too. "nothing represented" when no feature is, and a
+    count where more than `MOST_COMPARED` are.
     """
     W = np.asarray(W, np.float64)
-    squares = (W @ W.T) ** 2
-    total = np.maximum(squares.sum(1), np.finfo(np.float64).tiny)
-    dimensionality = np.diag(squares) / total
+    squares = np.sum(W**2, 1)
+    if (represented := int(np.sum(squares > REPRESENTED_NORM**2))) > MOST_COMPARED:
+        return f"{represented:,} features represented"
+    few = len(W) <= W.shape[1]  # of the two ways to Σ_j (W_i·W_j)² the one with fewer pairs
+    along = np.sum((W @ W.T) ** 2, 1) if few else np.sum(W @ (W.T @ W) * W, 1)
+    dimensionality = squares**2 / np.maximum(along, np.finfo(np.float64).tiny)
     found = sorted(components(feature_graph(W)), key=len, reverse=True)
     labels = Counter(polytope_label(W, dimensionality, one) for one in found)
     if not labels:

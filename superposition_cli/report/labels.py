@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping
 
+from superposition_cli.running import tables
+
 # control characters, and those that turn the direction of text around
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -52,9 +54,9 @@ def axis(name: str) -> str:
 
 
 def value(given: object) -> str:
-    """Return one value of a setting, numbers to three digits, lists cut short."""
+    """Return one value of a setting, numbers to three digits, vectors and words cut short."""
     if isinstance(given, bool) or not isinstance(given, int | float):
-        text = str(given)
+        text = str(tables.brief(given))
         return text if len(text) <= 24 else f"{text[:23]}…"
     return f"{given:.3g}"
 

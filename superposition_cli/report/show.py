@@ -6,17 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from pydantic import BaseModel
 from rich.console import Group, RenderableType
 
 from superposition_cli.config.complaints import hint
+from superposition_cli.config.sections import PAIR
+from superposition_cli.config.vectors import complement
 from superposition_cli.errors import InvalidInput
 from superposition_cli.measures import geometry
 from superposition_cli.report import terminal
-from superposition_cli.running import launch, results
+from superposition_cli.running import launch, results, tables
 from superposition_cli.running.folder import Run
 from superposition_cli.running.grid import Plan
 
 SCHEMA_VERSION = 1
+WHOLE_LAW = 1_000  # characters
 VALUES = ("loss_normalised", "n_represented", "dims_per_feature")
 
 
@@ -87,8 +91,41 @@ def as_json(content: Content) -> dict[str, object]:
         "schema_version": SCHEMA_VERSION,
         "run": content.run.manifest,
         "status": content.run.status(),
-        "cells": typed(content.rows),
+        "cells": [
+            {**row, **_vectors(content.plan, int(text["cell"]))}
+            for row, text in zip(typed(content.rows), content.rows, strict=True)
+        ],
     }
+
+
+def _vectors(plan: Plan, cell: int) -> dict[str, object]:
+    """The columns of a cell that stand for vectors: the law, its range, how many numbers."""
+    data, n = plan.setting(cell).data, plan.setting(cell).model.n_features
+    probability = plan.setting(cell).feature_probability()
+    numbers = {"feature_probability": probability, "sparsity": tuple(complement(probability))}
+    numbers["importance"] = plan.setting(cell).importance()
+    columns = {name: name for name in PAIR} | {
+        name: name.removeprefix("data.")
+        for name, value in plan.assignment(cell).items()
+        if name.removeprefix("data.") in numbers and isinstance(value, list | tuple | dict)
+    }
+    return {
+        column: {
+            "law": law(getattr(data, name), numbers[name]),
+            "min": min(numbers[name]),
+            "max": max(numbers[name]),
+            "n": n,
+        }
+        for column, name in columns.items()
+        if len(set(numbers[name])) > 1
+    }
+
+
+def law(written: object, numbers: Sequence[float]) -> object:
+    """Return how a vector was written where it was a law, else its numbers in short."""
+    if isinstance(written, BaseModel):
+        return tables.brief(written.model_dump(exclude_unset=True), WHOLE_LAW)
+    return tables.brief(numbers)
 
 
 def typed(rows: list[dict[str, str]]) -> list[dict[str, object]]:

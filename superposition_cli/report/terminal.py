@@ -1,6 +1,5 @@
 """What a terminal shows: tables of runs, cells, plans and measurements, as Rich renderables."""
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from superposition_cli.analyses.claims import Outcome, Verdict, shown
 from superposition_cli.report.labels import HEADINGS, plain, short
+from superposition_cli.running import tables
 from superposition_cli.running.launch import Estimate
 
 
@@ -41,8 +41,8 @@ def _is_figure(text: str) -> bool:
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     """Return the rows of a table of a run folder."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    header, *rows = tables.read(path)
+    return [dict(zip(header, row, strict=True)) for row in rows]
 
 
 def plan_table(estimate: Estimate) -> Table:

@@ -4,14 +4,16 @@ On a CPU a chunk should fit in cache and several chunks run side by side, one pe
 an accelerator a chunk should fill the memory.
 """
 
+import contextlib
 import math
 import os
 from functools import cache, partial
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
 
-from superposition_cli.toy import rng
+from superposition_cli.toy import evaluate, rng, train
 from superposition_cli.toy.models import MODELS
 from superposition_cli.toy.objectives import OBJECTIVES
 from superposition_cli.toy.spec import Spec, any_knobs
@@ -21,6 +23,8 @@ ACCELERATOR_SHARE = 0.5  # of the device memory, for one chunk
 SEGMENT_SECONDS = 1.5  # aimed at; a segment must stay under five
 CPU_RATE = 1.5e9  # multiply-adds per second and core, taken low on purpose
 ACCELERATOR_RATE = 2e11
+CGROUP = "/sys/fs/cgroup"
+FEW_PAIRS = 1 << 28  # numbers; the few arrays of them that judging makes take a few GiB
 SEARCHES = 20  # gradients that a step of L-BFGS may take, searching along a line
 
 
@@ -54,6 +58,47 @@ def model_bytes(spec: Spec) -> int:
     """
     wide = (3 * spec.n_features + 2 * spec.n_hidden) * batch(spec)
     return (wide + 4 * parameters(spec)) * (8 if spec.dtype == "float64" else 4)
+
+
+def judging_bytes(spec: Spec, metrics: tuple[str, ...], n_models: int) -> int:
+    """Bytes that judging so many models takes at once, as the compiler counts them.
+
+    Not asked for features whose pairs have room anyway: `FEW_PAIRS` numbers. The program is
+    kept for the judging itself.
+    """
+    if n_models * spec.n_features**2 < FEW_PAIRS:
+        return 0
+    with jax.enable_x64(spec.dtype == "float64"):
+        each = jax.eval_shape(partial(MODELS[spec.model].init, spec), any_knobs(spec), rng.key(0))
+        shapes = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((n_models, *leaf.shape), leaf.dtype),
+            (any_knobs(spec), rng.key(0), each),
+        )
+        size = train.program(evaluate.judge, (spec, metrics), *shapes).memory_analysis()
+    return int(size.temp_size_in_bytes + size.output_size_in_bytes) if size else 0
+
+
+def available_bytes(machine: Machine) -> float:
+    """Bytes of memory that a program may take: the device's own, or what the system has left."""
+    if machine.platform != "cpu":
+        return int(machine.chunk_bytes / ACCELERATOR_SHARE)
+    return min(_free_memory(), _room_in_container())
+
+
+def _free_memory() -> int:
+    """What the system has left, or all it has where it does not tell."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(one.split()[1]) << 10 for one in lines if one.startswith("MemAvailable"))
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _room_in_container() -> int | float:
+    """What the limit on this process' group leaves; without end where there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        limit, used = (Path(CGROUP, name).read_text() for name in ("memory.max", "memory.current"))
+        return int(limit) - int(used)
+    return math.inf
 
 
 def batch(spec: Spec) -> int:

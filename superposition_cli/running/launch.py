@@ -50,7 +50,9 @@ def estimate(plan: Plan, machine: Machine) -> Estimate:
         work = devices.model_bytes(group.spec) + 4 * devices.parameters(group.spec) * (
             snapshots + 1
         )
-        memory = max(memory, group.chunk_models * work * machine.workers)
+        judging = devices.judging_bytes(group.spec, plan.experiment.metrics, group.chunk_models)
+        at_once = min(machine.workers, group.n_chunks)
+        memory = max(memory, group.chunk_models * work * machine.workers, judging * at_once)
         steps += group.n_models * group.spec.steps
     chunks = sum(group.n_chunks for group in plan.groups)
     cells = plan.experiment.n_cells
@@ -89,13 +91,24 @@ def open_run(
     if path.is_dir() and any(path.iterdir()) and not (path / "chunks").is_dir():
         raise FolderRefused(f"{path}: holds files that are not of a run")
     plan = make_plan(experiment, machine, max_models)
-    need, free = estimate(plan, machine).bytes_disk, fsio.free_bytes(path.absolute())
-    if need > free:
-        raise OutOfResources(f"{path}: needs about {need:,} bytes, {free:,} are free")
+    _demand_room(path, estimate(plan, machine), machine)
     resolved = strict_yaml.dumps(config.resolved(experiment))
     files = {"config.yaml": source.read_bytes().decode(), "config.resolved.yaml": resolved}
     files |= {_kept_as(i, one): one.text for i, one in enumerate(words.LOADED.values())}
     return Run.create(path, _manifest(experiment, plan, machine), files), plan
+
+
+def _demand_room(path: Path, needs: Estimate, machine: Machine) -> None:
+    """Refuse a plan that takes more disk or memory than there is."""
+    free = fsio.free_bytes(path.absolute())
+    if needs.bytes_disk > free:
+        raise OutOfResources(f"{path}: needs about {needs.bytes_disk:,} bytes, {free:,} are free")
+    room = devices.available_bytes(machine)
+    if needs.bytes_memory > room:
+        raise OutOfResources(
+            f"{path}: needs about {needs.bytes_memory:,} bytes of memory, {room:,} are free: fewer "
+            "features, smaller batches, or no metrics that compare all pairs of features"
+        )
 
 
 def reopen(experiment: Experiment, run: Run) -> tuple[Run, Plan]:

@@ -5,7 +5,6 @@ run = superposition_cli.load("runs/intro-75921ba4")
 run.cells["loss_normalised"]; run.weights["W"].shape
 """
 
-import csv
 import functools
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from superposition_cli.errors import FolderRefused, InvalidInput
-from superposition_cli.running import launch
+from superposition_cli.running import launch, tables
 from superposition_cli.running.folder import Run
 from superposition_cli.running.fsio import Arrays
 from superposition_cli.running.grid import Plan
 from superposition_cli.running.records import SHARED
+
+VECTORS = ("feature_probability", "importance")
 
 
 def model(run: Run, plan: Plan, number: int) -> Arrays:
@@ -91,6 +92,21 @@ class Results:
         return {int(cell): int(chosen[cell]) for cell in np.flatnonzero(np.isfinite(chosen))}
 
     @cached_property
+    def vectors(self) -> Arrays:
+        """feature_probability and importance of every cell, each [cells, n].
+
+        NaN beyond a cell's own n where cells differ in it.
+        """
+        settings = [self.plan.setting(cell) for cell in range(self.plan.experiment.n_cells)]
+        most = max(setting.model.n_features for setting in settings)
+        made = {name: np.full((len(settings), most), np.nan) for name in VECTORS}
+        for cell, setting in enumerate(settings):
+            for name, array in made.items():
+                numbers = getattr(setting, name)()
+                array[cell, : len(numbers)] = numbers
+        return made
+
+    @cached_property
     def weights(self) -> Arrays:
         """The parameters of all models: W [N, n, m], b [N, n], for abs also U [N, n, m]."""
         return self._joined("weights")
@@ -136,8 +152,7 @@ class Results:
         return xarray.Dataset(arrays, coords)
 
     def _table(self, name: str) -> dict[str, np.ndarray]:
-        with (self.run.path / name).open(newline="", encoding="utf-8") as file:
-            header, *rows = csv.reader(file)
+        header, *rows = tables.read(self.run.path / name)
         return {
             key: column(list(texts))
             for key, texts in zip(header, zip(*rows, strict=True), strict=True)

@@ -6,12 +6,14 @@ Both are rebuilt from the committed chunks and are never the only copy of a numb
 import csv
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from superposition_cli.config import Setting
+from superposition_cli.config.vectors import complement
 from superposition_cli.running import fsio
 from superposition_cli.running.folder import Run
 from superposition_cli.running.grid import Plan
@@ -19,6 +21,8 @@ from superposition_cli.running.grid import Plan
 FIRST = ("loss", "loss_error", "null_loss", "loss_normalised")
 FLAGS = {True: "true", False: "false"}
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
+LONGEST_LAW = 40  # characters of a law or of sets in a cell of a table
+LONGEST_OLD = 1 << 28  # bytes of a cell in folders of 0.1.0, which held whole vectors
 
 
 class Columns(NamedTuple):
@@ -127,8 +131,8 @@ def _facts(setting: Setting, assignment: dict[str, object]) -> Iterator[object]:
     uniform = len(set(p)) == 1
     if "seed" not in assignment:
         yield setting.seed
-    yield p[0] if uniform else list(p)
-    sparsity = [float(f"{1 - one:.12g}") for one in p]
+    yield p[0] if uniform else p
+    sparsity = complement(p)
     yield sparsity[0] if uniform else sparsity
 
 
@@ -171,9 +175,43 @@ def _number(value: Any) -> str:
     return f"{value:.9g}" if math.isfinite(value) else ""
 
 
+def brief(value: object, longest: int = LONGEST_LAW) -> object:
+    """Return what stands for a setting in a table: numbers and words as they are, vectors short.
+
+    A vector of n numbers is "first … last (n)", with its range where these are not the ends of
+    it. Laws and sets are as written, in at most `longest` characters. The numbers themselves are in
+    `Results.vectors`.
+    """
+    if not isinstance(value, list | tuple | Mapping):
+        return value
+    if isinstance(value, Mapping) or not all(isinstance(one, int | float) for one in value):
+        text = json.dumps(value, ensure_ascii=False)
+        return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    ends, span = (value[0], value[-1]), (min(value), max(value))
+    between = "" if set(ends) == set(span) else f"; {span[0]:.6g} to {span[1]:.6g}"
+    return f"{ends[0]:.6g} … {ends[1]:.6g} ({len(value)}{between})"
+
+
+def read(path: Path) -> Iterator[list[str]]:
+    """Yield the rows of a table as text, its header first; vectors of older folders short."""
+    csv.field_size_limit(LONGEST_OLD)
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.reader(file):
+            yield [_brief_again(text) if text.startswith("[") else text for text in row]
+
+
+def _brief_again(text: str) -> str:
+    """A list of numbers that an older version wrote out in full, as `brief` has it."""
+    try:
+        return str(brief(json.loads(text)))
+    except ValueError:
+        return text
+
+
 def _text(value: object) -> str:
     """A setting as one cell of a table; text never starts like a formula."""
-    if isinstance(value, bool) or value is None or isinstance(value, list | tuple | dict):
+    value = brief(value)
+    if isinstance(value, bool) or value is None:
         return json.dumps(value)
     if isinstance(value, int | float):
         return repr(value)

@@ -18,6 +18,7 @@ from jaxtyping import Real
 from superposition_cli.theory.shapes import (
     Inputs,
     Key,
+    PerFeature,
     PerPair,
     Scalar,
     Some,
@@ -41,6 +42,8 @@ class Sampler(NamedTuple):
         Without it there is no expected loss.
     moments: (spec, knobs) -> `Moments` of the target; asked only where the target has moments
         of its own. Without it null loss and normalised loss come from samples.
+    variance: (spec, knobs) -> [n], the diagonal of that covariance where it is known without
+        the n² others, which many features have no room for.
     """
 
     draw: Callable[[Spec, Knobs, Array, int], Array]
@@ -48,6 +51,7 @@ class Sampler(NamedTuple):
     joint: Callable[[Spec, Knobs], Array]
     patterns: "Callable[[Spec, Knobs], Patterns] | None" = None
     moments: "Callable[[Spec, Knobs], Moments] | None" = None
+    variance: Callable[[Spec, Knobs], Array] | None = None
 
 
 SomeNumber = Real[ArrayLike, ""]
@@ -78,6 +82,17 @@ def moments(spec: Spec, knobs: Knobs) -> Moments:
     return law(spec, knobs)
 
 
+def variance(spec: Spec, knobs: Knobs) -> PerFeature:
+    """Return the exact variance of each feature's target: [n].
+
+    Raises `ValueError` as `moments` does.
+    """
+    law = SAMPLERS[spec.data].variance
+    if law is None or not has_moments(spec):
+        return jnp.diagonal(moments(spec, knobs).covariance)
+    return law(spec, knobs)
+
+
 def has_moments(spec: Spec) -> bool:
     """Say whether the moments of the target are known exactly."""
     return SAMPLERS[spec.data].moments is not None and TARGETS[spec.target].moments is not None
@@ -93,11 +108,20 @@ def moments_of_uniform(spec: Spec, knobs: Knobs) -> Moments:
     """
     sampler, of_magnitude = SAMPLERS[spec.data], TARGETS[spec.target].moments
     assert of_magnitude is not None
-    first, second = of_magnitude(knobs.low, knobs.high)
+    first, _ = of_magnitude(knobs.low, knobs.high)
     q = jnp.asarray(sampler.marginal(spec, knobs))
     covariance = (sampler.joint(spec, knobs) - jnp.outer(q, q)) * first**2
-    variance = q * second - (q * first) ** 2
-    return Moments(q * first, jnp.where(np.eye(spec.n_features, dtype=bool), variance, covariance))
+    itself = jnp.eye(spec.n_features, dtype=bool)
+    return Moments(q * first, jnp.where(itself, variance_of_uniform(spec, knobs), covariance))
+
+
+def variance_of_uniform(spec: Spec, knobs: Knobs) -> PerFeature:
+    """Return the variances alone of `moments_of_uniform`, without any pair: [n]."""
+    of_magnitude = TARGETS[spec.target].moments
+    assert of_magnitude is not None
+    first, second = of_magnitude(knobs.low, knobs.high)
+    q = jnp.asarray(SAMPLERS[spec.data].marginal(spec, knobs))
+    return q * second - (q * first) ** 2
 
 
 def draw_independent(spec: Spec, knobs: Knobs, key: Key, batch: int) -> Inputs:
@@ -281,6 +305,7 @@ SAMPLERS: dict[str, Sampler] = {
         _joint_independent,
         patterns_of_independent,
         moments_of_uniform,
+        variance_of_uniform,
     ),
     "correlated": Sampler(
         draw_correlated,
@@ -288,6 +313,7 @@ SAMPLERS: dict[str, Sampler] = {
         _joint_correlated,
         patterns_of_correlated,
         moments_of_uniform,
+        variance_of_uniform,
     ),
     "anticorrelated": Sampler(
         draw_anticorrelated,
@@ -295,6 +321,7 @@ SAMPLERS: dict[str, Sampler] = {
         _joint_anticorrelated,
         patterns_of_exclusive,
         moments_of_uniform,
+        variance_of_uniform,
     ),
     "one_hot": Sampler(
         draw_anticorrelated,
@@ -302,6 +329,7 @@ SAMPLERS: dict[str, Sampler] = {
         _joint_anticorrelated,
         patterns_of_exclusive,
         moments_of_uniform,
+        variance_of_uniform,
     ),
 }
 

@@ -242,7 +242,7 @@ def null_loss(spec: Spec, knobs: Knobs) -> Scalar:
     """
     if (null := OBJECTIVES[spec.objective].null) is not None:
         return null(spec, knobs)
-    return linear.null_loss(knobs.importance, jnp.diagonal(data.moments(spec, knobs).covariance))
+    return linear.null_loss(knobs.importance, data.variance(spec, knobs))
 
 
 def has_null_loss(spec: Spec) -> bool:

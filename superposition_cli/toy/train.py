@@ -282,17 +282,26 @@ def compiled(
     Products of matrices have full precision. Where shapes alone are asked for, as by
     `jax.eval_shape`, nothing is compiled. options are the compiler's, one set for a function.
     """
-    leaves = jax.tree.leaves(arrays)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arrays)):
         return function(*static, *arrays)
-    shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+    return program(function, static, *arrays, options=options)(*arrays)
+
+
+def program(
+    function: Wrapped,
+    static: tuple[Hashable, ...],
+    *arrays: Any,
+    options: dict[str, str | bool] | None = None,
+) -> Compiled:
+    """Return the program that `compiled` calls, for arrays or for their shapes alone."""
+    shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arrays))
     signature = (function, static, shapes)
     with _compiling:
         if signature not in _programs:
             with jax.default_matmul_precision("highest"):
                 lowered = function.lower(*static, *arrays)
                 _programs[signature] = lowered.compile(options)
-    return _programs[signature](*arrays)
+    return _programs[signature]
 
 
 SCHEDULES: dict[str, Callable[[Array, int], Array]] = {

@@ -1,11 +1,13 @@
 """summary.csv and cells.csv: which models are selected, and what the rows say."""
 
+import csv
 import json
 
 import numpy as np
 import pytest
 from helpers import BASE, CHUNKS_OF_TWO, TINY, swept, table, trained
 
+import superposition_cli
 from superposition_cli.running import tables
 
 NAN, INF = float("nan"), float("inf")
@@ -59,7 +61,14 @@ def test_text_that_looks_like_a_formula_is_marked_as_text(text):
 
 @pytest.mark.parametrize(
     ("value", "written"),
-    [(-1, "-1"), (0.1, "0.1"), (True, "true"), (None, "null"), ("adamw", "adamw"), ([1], "[1]")],
+    [
+        (-1, "-1"),
+        (0.1, "0.1"),
+        (True, "true"),
+        (None, "null"),
+        ("adamw", "adamw"),
+        ([1], "1 … 1 (1)"),
+    ],
 )
 def test_numbers_and_words_are_written_plainly(value, written):
     assert tables._text(value) == written
@@ -165,13 +174,44 @@ def test_rows_are_in_the_order_of_cells_across_groups(tmp_path, parameters):
         assert float(row["loss"]) == pytest.approx(float(loss), rel=1e-8)
 
 
-def test_vectors_of_probabilities_are_lists_in_one_cell(tmp_path):
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ((0.5, 0.05, 0.005), "0.5 … 0.005 (3)"),
+        ([0.1, 1 / 3], "0.1 … 0.333333 (2)"),
+        ([0.1, 0.9, 0.1], "0.1 … 0.1 (3; 0.1 to 0.9)"),
+        ([[0, 1], [2]], "[[0, 1], [2]]"),
+        ([[0, 1]] * 9, "[[0, 1], [0, 1], [0, 1], [0, 1], [0, 1]…"),
+        ({"geometric": 0.9}, '{"geometric": 0.9}'),
+        ({"base": [0.25] * 8_000}, '{"base": [0.25, 0.25, 0.25, 0.25, 0.25,…'),
+        ("relu_output", "relu_output"),
+        (0.1, 0.1),
+    ],
+)
+def test_vectors_and_laws_are_short(value, written):
+    assert tables.brief(value) == written
+
+
+def test_older_tables_with_whole_vectors_are_read_short(tmp_path):
+    numbers = [round(0.5 - i / 50_000, 6) for i in range(20_000)]
+    with (tmp_path / "cells.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([["cell", "p", "word"], ["0", json.dumps(numbers), "[odd"]])
+    assert list(tables.read(tmp_path / "cells.csv")) == [
+        ["cell", "p", "word"],
+        ["0", "0.5 … 0.10002 (20000)", "[odd"],
+    ]
+
+
+def test_vectors_of_probabilities_are_short_and_their_numbers_arrays(tmp_path):
     text = swept("data.feature_probability: [[0.5, 0.4, 0.3, 0.2, 0.1], 0.5]")
     run = trained(tmp_path / "run", text, machine=CHUNKS_OF_TWO).run
     first, *_, last = table(run.path / "summary.csv")
-    assert json.loads(first["feature_probability"]) == [0.5, 0.4, 0.3, 0.2, 0.1]
-    assert json.loads(first["sparsity"]) == [0.5, 0.6, 0.7, 0.8, 0.9]
-    assert json.loads(first["data.feature_probability"]) == [0.5, 0.4, 0.3, 0.2, 0.1]
+    assert first["feature_probability"] == first["data.feature_probability"] == "0.5 … 0.1 (5)"
+    assert first["sparsity"] == "0.5 … 0.9 (5)"
+    arrays = superposition_cli.load(run.path).vectors
+    assert arrays["feature_probability"].tolist() == [[0.5, 0.4, 0.3, 0.2, 0.1], [0.5] * 5]
+    assert arrays["importance"].shape == (2, 5)
     assert (last["feature_probability"], last["sparsity"]) == ("0.5", "0.5")
 
 
