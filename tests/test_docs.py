@@ -158,6 +158,10 @@ def test_cli_page_is_what_the_script_writes():
     assert text(DOCS / "cli.md") == runpy.run_path(str(DOCS / "make_cli.py"))["page"]()
 
 
+def test_page_of_analyses_is_what_the_script_writes():
+    assert text(DOCS / "analyses.md") == runpy.run_path(str(DOCS / "make_analyses.py"))["page"]()
+
+
 @pytest.mark.parametrize(("language", "content"), marked("config"))
 def test_complete_configurations_load(language, content):
     assert language == "yaml"

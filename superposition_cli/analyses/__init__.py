@@ -30,7 +30,7 @@ from superposition_cli.analyses.analysis import Analysis
 from superposition_cli.analyses.findings import Finding
 from superposition_cli.analyses.needs import Cells
 from superposition_cli.config import Expectation, Experiment
-from superposition_cli.config.complaints import Complaint
+from superposition_cli.config.complaints import Complaint, hint
 from superposition_cli.config.words import ELSEWHERE
 from superposition_cli.errors import InvalidInput
 from superposition_cli.running.grid import CHECKED_CELLS
@@ -76,6 +76,29 @@ def check(name: str, experiment: Experiment, most: int = CHECKED_CELLS) -> list[
     cells = Cells(experiment, most)
     complaints = (need.complaint(cells) for need in named(name).needs)
     return [complaint for complaint in complaints if complaint]
+
+
+def lacking(experiment: Experiment) -> list[Complaint]:
+    """Return what an experiment lacks for the analyses that it asks for, told before training.
+
+    A claim about an analysis that there is not is among it.
+    """
+    found = [
+        Complaint(
+            ("expect", place, "finding"),
+            f"{name} is no analysis{hint(name, ANALYSES) or f'; {ELSEWHERE}'}",
+        )
+        for place, name in enumerate(entry.finding.split(".")[0] for entry in experiment.expect)
+        if name not in ANALYSES
+    ]
+    for name in wanted(experiment) if not found else experiment.analyses:
+        faults = check(name, experiment) if name in ANALYSES else ()
+        found += [fault._replace(sentence=f"{name} {fault.sentence}") for fault in faults]
+    return found
+
+
+def _hint(name: str) -> str:
+    return hint(name, ANALYSES) or f"; {ELSEWHERE}"
 
 
 def answer(name: str, results: Results) -> Finding:

@@ -36,10 +36,10 @@ def adversarial(results: Results) -> Finding:
     rows = [
         {
             **model.axes,
-            "p": model.of_cell("feature_probability"),
+            "p": model.recorded("feature_probability"),
             **measured(model.setting, model.params),
         }
-        for model in sorted(models, key=lambda model: -model.of_cell("feature_probability"))
+        for model in sorted(models, key=lambda model: -model.recorded("feature_probability"))
     ]
     dense = rows[0]["vulnerability_scaled"]
     for row in rows:
@@ -91,7 +91,7 @@ def _vulnerability(
 
 ANALYSIS = Analysis(
     question="Does superposition make a model easier to attack?",
-    needs=(needs.SELECTED, needs.LINEAR_HIDDEN, needs.probabilities(1)),
+    needs=(needs.LINEAR_HIDDEN, needs.probabilities(1)),
     runs_on="any",
     keys=Keys(
         numbers={

@@ -104,7 +104,7 @@ def row(measured: Arrays) -> Row:
 NULL = "the mean of that over random rotations"
 ANALYSIS = Analysis(
     question="How are features aligned with neurons?",
-    needs=(needs.SELECTED, needs.same(needs.FEATURES, needs.HIDDEN)),
+    needs=(needs.same(needs.FEATURES, needs.HIDDEN),),
     runs_on="any",
     keys=Keys(
         numbers={"cells": CELLS},

@@ -106,7 +106,7 @@ def rise(C: np.ndarray, importance: np.ndarray) -> float | None:
 
 ANALYSIS = Analysis(
     question="How is the capacity of the hidden space allotted to features by their importance?",
-    needs=(needs.SELECTED, needs.same(needs.FEATURES)),
+    needs=(needs.same(needs.FEATURES),),
     runs_on="any",
     keys=Keys(
         numbers={

@@ -37,8 +37,12 @@ ANALYSIS = Analysis(
             "seed": Key("seed of its models"),
             "feature_probability": Key("p of all features, or a list of the n"),
             "sparsity": Key("1 - p of all features, or a list of the n"),
-            "select": Key("the rule that selects models", "word"),
-            "selected_model": Key("number of the selected model; NaN without one"),
+            "select": Key(
+                "the rule that selects models; one that averages adds NAME_sd to every number "
+                "below, the standard deviation over the selected models",
+                "word",
+            ),
+            "selected_model": Key("number of the best selected model; NaN without one"),
             "models": Key("models of the cell"),
             "diverged": Key("those that diverged"),
             "not_converged": Key("those whose loss still falls"),

@@ -56,7 +56,7 @@ def computation(results: Results) -> Finding:
     rows = tuple(
         {
             **model.axes,
-            "loss_normalised": model.of_cell("loss_normalised"),
+            "loss_normalised": model.recorded("loss_normalised"),
             **measured(*form, of_feature),
         }
         for model, form, of_feature in zip(models, forms, cost, strict=True)
@@ -188,7 +188,6 @@ def _features_per_neuron(W: np.ndarray, U: np.ndarray) -> np.ndarray:
 ANALYSIS = Analysis(
     question="What does each hidden neuron of an abs model compute, and for how many features?",
     needs=(
-        needs.SELECTED,
         needs.among(needs.KIND, "abs"),
         needs.among("data.target", "abs"),
         needs.BOTH_SIGNS,

@@ -97,7 +97,6 @@ ANALYSIS = Analysis(
         "Does sparse recovery read more out of a hidden vector than the model's own decoder does?"
     ),
     needs=(
-        needs.SELECTED,
         needs.RELU_OUTPUT,
         needs.at_least(needs.LOW, 0, why="inputs are not negative"),
     ),

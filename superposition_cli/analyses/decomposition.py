@@ -56,7 +56,7 @@ def decomposition(results: Results) -> Finding:
     for model in models:
         path = trajectory(results, model.number)
         parts = split(path, model.setting)
-        losses = {name: model.of_cell(name) for name in ("loss", "loss_error")}
+        losses = {name: model.recorded(name) for name in ("loss", "loss_error")}
         rows.append({**model.axes, **_row(model.setting, losses, parts, path.W[-1])})
         terms.append(parts.terms)
     steps = np.append(results.history["snapshot_step"], models[0].setting.train.steps)
@@ -163,7 +163,6 @@ SHARES = {
 ANALYSIS = Analysis(
     question="Where does the loss come from, from the first step to the last?",
     needs=(
-        needs.SELECTED,
         needs.among(needs.KIND, "linear", "relu_output"),
         needs.INDEPENDENT,
         needs.IDENTITY,

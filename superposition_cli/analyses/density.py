@@ -90,7 +90,6 @@ OF_FEATURE = {
 ANALYSIS = Analysis(
     question="How do dense and sparse features share a hidden space?",
     needs=(
-        needs.SELECTED,
         needs.probabilities(2),
         needs.same(needs.FEATURES),
         needs.MOMENTS,

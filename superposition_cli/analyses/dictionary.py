@@ -183,7 +183,7 @@ def _measure(spec: SaeSpec, knobs: SaeKnobs, keys: jax.Array, params: Params) ->
 SHAPE = "[C, latents, l1, restarts]"
 ANALYSIS = Analysis(
     question="Does a sparse autoencoder find the features in a model's hidden vectors?",
-    needs=(needs.SELECTED, needs.LINEAR_HIDDEN, needs.same(needs.FEATURES)),
+    needs=(needs.LINEAR_HIDDEN, needs.same(needs.FEATURES)),
     runs_on="any",
     keys=Keys(
         numbers={

@@ -128,12 +128,12 @@ def known_levels(results: Results, model: int) -> dict[str, float | None]:
     for each set, orthogonal to each other; opposite: of two opposite ones. See `correlation`.
     """
     setting = results.plan.setting(model // results.plan.restarts)
-    data, sizes = setting.data, {len(members) for members in setting.data.sets or ()}
+    data, sizes = setting.data, {len(members) for members in setting.sets()}
     usual = setting.model.kind == "relu_output" and set(setting.importance()) == {1}
     usual &= (data.kind, data.target, data.low, data.high) == ("correlated", "identity", 0, 1)
     p = set(setting.feature_probability())
     known: dict[str, float | None] = {"null": float(results.summary["null_loss"][model])}
-    if not usual or len(data.sets or ()) != 2 or len(sizes) > 1 or len(p) > 1:
+    if not usual or len(setting.sets()) != 2 or len(sizes) > 1 or len(p) > 1:
         return {**known, "collapsed": None, "opposite": None}
     (size,), (chance,) = sizes, p
     both = 2 * correlation.collapsed_loss(chance, size), correlation.opposite_loss(chance, size)
@@ -247,7 +247,7 @@ SNAPSHOTS = needs.WholeGrid(
 )
 ANALYSIS = Analysis(
     question="How do feature dimensionalities and the loss move during training?",
-    needs=(needs.SELECTED, needs.ONE_PROGRAM, SNAPSHOTS),
+    needs=(needs.ONE_PROGRAM, SNAPSHOTS),
     runs_on="any",
     keys=Keys(
         numbers={

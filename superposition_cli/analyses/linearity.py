@@ -52,7 +52,7 @@ def linearity(results: Results) -> Finding:
     for model in models:
         params = model.params
         measured, of_features = of_activations(model.setting, params)
-        ratio = read_out_ratio(model.setting, model.of_cell("loss"), of_features["probe_r2"])
+        ratio = read_out_ratio(model.setting, model.recorded("loss"), of_features["probe_r2"])
         embedded = of_embedding(params["W"])
         rows.append({**model.axes, **embedded, **measured, "read_out_ratio": ratio})
         arrays.append(of_features)
@@ -236,7 +236,6 @@ OF_LINEAR = "of cells with h = Wᵀx"
 ANALYSIS = Analysis(
     question="Are features directions, and is what represents them linear?",
     needs=(
-        needs.SELECTED,
         needs.IDENTITY,
         needs.same(needs.FEATURES),
         needs.MOMENTS,

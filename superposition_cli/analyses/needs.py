@@ -316,7 +316,6 @@ def _no_importance(setting: Setting) -> Fault | None:
     return None if min(setting.importance()) > 0 else Fault(IMPORTANCE)
 
 
-SELECTED = among("train.select", "best", why="it looks at one model of each cell")
 RELU_OUTPUT = among(KIND, "relu_output")
 LINEAR_HIDDEN = EachCell("needs a model.kind whose hidden vector is Wᵀx", (KIND,), _bent)
 MOMENTS = EachCell(

@@ -133,7 +133,6 @@ def overall(rows: tuple[Row, ...]) -> dict[str, float | int | None]:
 ANALYSIS = Analysis(
     question="Does it matter in which basis the hidden vector is written?",
     needs=(
-        needs.SELECTED,
         needs.ROTATES,
         needs.MOMENTS,
     ),

@@ -33,13 +33,18 @@ class Selected:
         """Its parameters by name, W [n, m] ...; read at every use."""
         return self.results.model(self.number)
 
-    def of_cell(self, column: str) -> float:
-        """Return a number of cells.csv."""
+    def recorded(self, column: str) -> float:
+        """Return a number of its own that the tables hold.
+
+        Of cells.csv, which is shorter; of summary.csv where that holds means of several models.
+        """
+        if self.results.averages:
+            return float(self.results.summary[column][self.number])
         return float(self.results.cells[column][self.cell])
 
 
 def selected(results: Results, analysis: str) -> list[Selected]:
-    """Return the selected models of a run in the order of their cells, at least one.
+    """Return the model that stands for each cell of a run, at least one: see `any_selected`.
 
     Raises `InvalidInput`, in the name of the analysis, where no cell has one.
     """
@@ -50,15 +55,26 @@ def selected(results: Results, analysis: str) -> list[Selected]:
 
 
 def any_selected(results: Results) -> list[Selected]:
-    """Return the selected models of a run in the order of their cells.
+    """Return the model that stands for each cell of a run, in the order of the cells.
 
-    There is none of a cell whose models all diverged, nor under a rule that averages.
+    There is none of a cell whose models all diverged. Under a rule that averages it is the best
+    of those that are averaged.
     """
     plan = results.plan
     return [
         Selected(cell, number, plan.setting(cell), _axes(plan.assignment(cell)), results)
         for cell, number in results.selected.items()
     ]
+
+
+def remark(results: Results) -> str | None:
+    """Say which models are looked at where cells are averages of several; None where not."""
+    if not results.averages:
+        return None
+    kept = "all models" if results.plan.experiment.train.select == "mean" else "all but the worst"
+    return (
+        f"cells are means over {kept}; an analysis that looks at one model takes the best of them"
+    )
 
 
 def _axes(assignment: Row) -> Row:

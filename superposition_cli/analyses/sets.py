@@ -53,16 +53,22 @@ def sets(results: Results) -> Finding:
     models all diverged are left out.
     """
     models = selection.selected(results, "sets")
-    models = sorted(models, key=lambda model: model.of_cell("feature_probability"))
+    models = sorted(models, key=lambda model: np.mean(model.setting.feature_probability()))
     setting = models[0].setting
-    parts = partition(setting.data.sets or (), setting.model.n_features)
+    parts = partition(setting.sets(), setting.model.n_features)
     W = np.stack([model.params["W"] for model in models]).astype(np.float64)
     rows: list[Row] = []
     for model, embedded in zip(models, W, strict=True):
-        measured = {"p": model.of_cell("feature_probability"), **embedding(embedded, parts)}
+        measured = {"p": _common_probability(model.setting), **embedding(embedded, parts)}
         loss = _refined_loss(model)
         rows.append({**model.axes, **measured, **_losses(model.setting, loss)})
     return Finding(overall(setting, rows), tuple(rows), _arrays(rows, W, parts))
+
+
+def _common_probability(setting: Setting) -> float | None:
+    """The probability of every set; None where sets differ in it."""
+    p = set(setting.feature_probability())
+    return p.pop() if len(p) == 1 else None
 
 
 def partition(members: tuple[tuple[int, ...], ...], n_features: int) -> Partition:
@@ -144,20 +150,23 @@ def adjacent(W: np.ndarray, parts: Partition) -> int:
 def closed_forms(setting: Setting) -> ClosedForms:
     """Return what the best linear model costs, and arrangements of digons or collapsed sets.
 
-    Digons need n/2 dimensions: of features of two correlated sets each p²/3, of features of
-    one anticorrelated set 0. Collapsed sets need a dimension each and are for correlated data.
+    Digons need n/2 dimensions: of features of two correlated sets each p²/3, p being the same
+    for all sets, of features of one anticorrelated set 0. Collapsed sets need a dimension each and
+    are for correlated data.
     """
     n, m = setting.model.n_features, setting.model.n_hidden
-    p = setting.feature_probability()[0]
-    sizes = [len(members) for members in setting.data.sets or ()]
+    sizes = np.array([len(members) for members in setting.sets()])
+    p = np.array([setting.feature_probability()[members[0]] for members in setting.sets()])
     tied = setting.data.kind == "correlated"
     covariance = selection.covariance(setting)
     with jax.enable_x64(True):
-        pair = float(correlation.digon_loss(p * p if tied else 0.0))
-        alone = float(np.sum(np.asarray(correlation.collapsed_loss(p, np.array(sizes)))))
+        pair = float(correlation.digon_loss(p[0] * p[0] if tied else 0.0))
+        alone = float(np.sum(np.asarray(correlation.collapsed_loss(p, sizes))))
+    paired = n <= 2 * m and _pairs_up(sizes.tolist(), across=tied)
+    alike = not tied or len(set(p)) == 1
     return ClosedForms(
         linear.linear_optimum(np.array(setting.importance(), float), covariance, m),
-        n / 2 * pair if n <= 2 * m and _pairs_up(sizes, across=tied) else None,
+        n / 2 * pair if paired and alike else None,
         alone if tied and len(sizes) <= m else None,
     )
 
@@ -167,16 +176,17 @@ def overall(setting: Setting, rows: list[Row]) -> dict[str, float | int | bool |
 
     collapse_rises: whether the number of collapsed sets never falls as p rises.
     collapse_boundary: the p from which digons cost more than collapsed sets, in closed form;
-    null where either does not fit or sets differ in size.
+    null where either does not fit or sets differ in size or in p.
     """
     counts = [row["n_collapsed"] for row in rows]
-    size = {len(members) for members in setting.data.sets or ()}
-    comparable = len(size) == 1 and None not in (rows[0]["loss_digons"], rows[0]["loss_collapsed"])
+    size = {len(members) for members in setting.sets()}
+    both = (rows[0]["p"], rows[0]["loss_digons"], rows[0]["loss_collapsed"])
+    comparable = len(size) == 1 and None not in both
     with jax.enable_x64(True):
         boundary = float(correlation.collapse_boundary(*size)) if comparable else None
     return {
         "cells": len(rows),
-        "n_sets": len(setting.data.sets or ()),
+        "n_sets": len(setting.sets()),
         "collapse_rises": bool(np.all(np.diff(counts) >= 0)),
         "collapse_boundary": boundary,
     }
@@ -215,7 +225,7 @@ def _spread(values: np.ndarray) -> dict[str, float | None]:
 def _refined_loss(model: Selected) -> float:
     spec, knobs = selection.in_float64(model.setting)
     if not has_expected_loss(spec):
-        return model.of_cell("loss")
+        return model.recorded("loss")
     with jax.enable_x64(True):
         params = {name: np.asarray(leaf, np.float64) for name, leaf in model.params.items()}
         return float(_finer_loss(spec, knobs, params))
@@ -266,9 +276,7 @@ PLACES = {"within": "of one set", "between": "of two sets"}
 ANALYSIS = Analysis(
     question=("How do features that are active together, or never together, share dimensions?"),
     needs=(
-        needs.SELECTED,
         needs.sweeps_only(needs.PROBABILITY, or_none=True),
-        needs.probabilities(1),
         needs.among("data.kind", "correlated", "anticorrelated"),
         needs.RELU_OUTPUT,
         needs.IDENTITY,
@@ -285,7 +293,7 @@ ANALYSIS = Analysis(
             "collapse_boundary": Key("p from which digons cost more than collapsed sets"),
         },
         rows={
-            "p": Key("probability of a set"),
+            "p": Key("probability of a set; null where sets differ in it"),
             "norm_least": Key("shortest ‖W_i‖"),
             "norm_most": Key("longest ‖W_i‖"),
             **{
@@ -303,7 +311,7 @@ ANALYSIS = Analysis(
             "digon_ratio": Key("loss by loss_digons"),
         },
         arrays={
-            "p": Key("probability of a set", shape="[C]"),
+            "p": Key("probability of a set; NaN where sets differ in it", shape="[C]"),
             **{name: key._replace(shape="[C]") for name, key in LOSSES.items()},
             "n_collapsed": Key("sets of several features on one ray", shape="[C]"),
             "W": Key("embedding", shape="[C, n, m]"),

@@ -21,7 +21,7 @@ def structure(results: Results) -> Finding:
     linear_ratio is the loss by that of the best linear model of the same data, by closed
     form (Eckart and Young; see `linear.linear_optimum`); null where that has none. Gaps are
     angles in degrees between neighbouring represented features, for two hidden dimensions.
-    Cells without a selected model (all diverged, or a rule that averages) are left out. There
+    Cells whose models all diverged are left out. There
     are no arrays where shapes differ between cells, and neither arrays nor linear_ratio of more
     than 10,000 features.
     """
@@ -31,7 +31,7 @@ def structure(results: Results) -> Finding:
         {
             **model.axes,
             **_of_embedding(given["W"].astype(np.float64)),
-            "linear_ratio": _linear_ratio(model.setting, model.of_cell("loss")),
+            "linear_ratio": _linear_ratio(model.setting, model.recorded("loss")),
         }
         for model, given in zip(models, params, strict=True)
     )

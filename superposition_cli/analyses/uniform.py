@@ -53,13 +53,13 @@ def uniform(results: Results) -> Finding:
     Cells whose models all diverged are left out.
     """
     models = selection.selected(results, "uniform")
-    models = sorted(models, key=lambda model: -model.of_cell("feature_probability"))
-    p = np.array([model.of_cell("feature_probability") for model in models])
+    models = sorted(models, key=lambda model: -model.recorded("feature_probability"))
+    p = np.array([model.recorded("feature_probability") for model in models])
     cells = [
         {
             **model.axes,
             "inverse_density": float(1 / density),
-            "loss_normalised": number(model.of_cell("loss_normalised")),
+            "loss_normalised": number(model.recorded("loss_normalised")),
         }
         for model, density in zip(models, p, strict=True)
     ]
@@ -193,7 +193,6 @@ def _words(fraction: float | tuple[float, ...]) -> str:
 ANALYSIS = Analysis(
     question="How do equally important features share dimensions as they become sparse?",
     needs=(
-        needs.SELECTED,
         needs.sweeps_only(needs.PROBABILITY),
         needs.probabilities(1),
         needs.RELU_OUTPUT,

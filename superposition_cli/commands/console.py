@@ -42,13 +42,14 @@ def read(
 
     base_alone: whether its sweep will be left out.
     """
-    from superposition_cli.analyses import ANALYSES
+    from superposition_cli.analyses import ANALYSES, lacking
     from superposition_cli.commands import plugins
     from superposition_cli.config import load, shipped
     from superposition_cli.toy.metrics import METRICS
 
     source = shipped.find(name)
     known: dict[str, Any] = {"metrics": METRICS, "analyses": ANALYSES}
-    experiment = load(source, overrides or (), known, base_alone)
+    asked = None if base_alone else lacking  # the base alone need not be what analyses are for
+    experiment = load(source, overrides or (), known, base_alone, asked)
     plugins.check(experiment)
     return experiment, source

@@ -1,7 +1,7 @@
 """Looking at finished runs: `sp show`, `sp analyze`, `sp report` and `sp plot`."""
 
 from superposition_cli.commands import options as given
-from superposition_cli.commands.console import RUNS, console, give, give_json
+from superposition_cli.commands.console import RUNS, console, give, give_json, tell
 
 SHOWN = 40  # rows of a table
 
@@ -42,6 +42,8 @@ def analyze(
     from superposition_cli.running.results import Results
 
     results = Results(locate(run, runs_dir))
+    if remark := analyses.selection.remark(results):
+        tell(f"{results.run.path}: {remark}")
     found = analyses.analyze(results, analyses.wanted(results.plan.experiment), again)
     content = {name: dict(finding.numbers) for name, finding in found.items()}
     if as_json:

@@ -23,7 +23,7 @@ def identity(experiment: Experiment) -> dict[str, object]:
     Only what differs from its default, so that a new setting leaves old hashes alone.
     The order of the swept parameters counts, because it orders the cells.
     """
-    data = _chosen(experiment.data)
+    data = _with_all_sets(experiment)
     if (twin := _twin(data.get("sparsity"))) is not None:
         data["feature_probability"] = _plain(twin)
         del data["sparsity"]
@@ -58,7 +58,7 @@ def setting_words(setting: Setting) -> tuple[int, int]:
     must not change a model's numbers: steps, restarts, select and snapshots. Numbers
     count to 12 digits, so that platforms agree on them.
     """
-    data = _chosen(setting.data)
+    data = _with_all_sets(setting)
     data = {key: data[key] for key in data if key not in VECTORS}
     data["feature_probability"] = list(setting.feature_probability())
     importance = list(setting.importance())
@@ -68,6 +68,12 @@ def setting_words(setting: Setting) -> tuple[int, int]:
     train = {key: train[key] for key in train if key not in NOT_IN_KEY}
     digest = _digest(_rounded({"model": _chosen(setting.model), "data": data, "train": train}))
     return int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:8], "big")
+
+
+def _with_all_sets(setting: Setting) -> dict[str, Any]:
+    """The data that differ from their defaults, with the sets that are implied."""
+    data = _chosen(setting.data)
+    return {**data, "sets": _plain(setting.sets())} if "sets" in data else data
 
 
 def _chosen(section: BaseModel) -> dict[str, Any]:

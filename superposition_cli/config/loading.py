@@ -4,7 +4,7 @@ A configuration is read strictly, edited by `--set`, checked section by section,
 axis is tried against the base. Complaints carry the line and column they are about.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -29,6 +29,7 @@ from superposition_cli.errors import InvalidInput
 MAX_SHOWN = 100  # problems in one report
 MAX_TRIED = 10_000  # items of all axes that are tried against the base
 MAX_BAD = 10  # items of one axis that are reported
+Lacking = Callable[[Experiment], Iterable[Complaint]]
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -37,6 +38,7 @@ def load(
     overrides: Sequence[str] = (),
     known: Mapping[str, Collection[str]] | None = None,
     base_alone: bool = False,
+    lacking: Lacking | None = None,
 ) -> Experiment:
     """Read a configuration file.
 
@@ -46,6 +48,7 @@ def load(
         known: the names there are, such as {"metrics": {...}, "analyses": {...}}; not checked
             where left out.
         base_alone: whether the sweep will be left out, so that overrides may set what it sets.
+        lacking: what a sound experiment lacks for what is asked of it later.
 
     Returns:
         The experiment, sound on its own, every axis tried against its base.
@@ -61,7 +64,7 @@ def load(
         text = source.read_bytes()
     except OSError as error:
         raise InvalidInput(f"{source}: cannot be read: {error.strerror}") from None
-    return loads(text, str(source), overrides, known, base_alone)
+    return loads(text, str(source), overrides, known, base_alone, lacking)
 
 
 def loads(
@@ -70,6 +73,7 @@ def loads(
     overrides: Sequence[str] = (),
     known: Mapping[str, Collection[str]] | None = None,
     base_alone: bool = False,
+    lacking: Lacking | None = None,
 ) -> Experiment:
     """Read a configuration from its text as `load` does; `name` stands for the file."""
     report = _Report(name)
@@ -81,6 +85,9 @@ def loads(
         raise report.refused()
     tree = report.apply(edits, document.value, base_alone)
     experiment = _check(tree, report, known or {})
+    if experiment is not None and lacking is not None and not report.lines:
+        for complaint in lacking(experiment):
+            report.add(complaint._replace(place=written_place(complaint.place, tree)))
     if experiment is None or report.lines:
         raise report.refused()
     return experiment

@@ -57,9 +57,9 @@ def varies(read: Reader) -> Mark:
     return Mark(Part.KNOBS, read=read)
 
 
-def resolves(name: str) -> Mark:
-    """Mark a setting that varies as what the root's method `name` makes of it."""
-    return Mark(Part.KNOBS, name, resolved=True)
+def resolves(name: str, part: Part = Part.KNOBS) -> Mark:
+    """Mark a setting that varies, or compiles, as what the root's method `name` makes of it."""
+    return Mark(part, name, resolved=True)
 
 
 def fields(root: type[BaseModel]) -> Iterator[tuple[tuple[str, ...], list[Mark]]]:

@@ -14,6 +14,7 @@ from superposition_cli.config.sections import (
 )
 from superposition_cli.config.vectors import Entries, InverseVariance, Numbers, complement, resolve
 
+Groups = tuple[tuple[int, ...], ...]
 MAX_PATTERN_FEATURES = 6  # activity patterns are listed one by one up to here
 MAX_LEFT_OUT = 0.01  # share of inputs that exact_sparse may neglect
 MOST_DRAWN = 2**32  # numbers that one key yields
@@ -23,7 +24,7 @@ NO_INPUTS = {"kind": "one_hot"}  # the data of an objective that looks at W alon
 
 def misfits(model: ModelSettings, data: DataSettings) -> list[Complaint]:
     """Return what in the data does not fit the model's size, with places below the setting."""
-    found = [Complaint(("data", "sets"), why) for why in _not_a_partition(model, data)]
+    found = [Complaint(("data", "sets"), why) for why in _bad_sets(model, data)]
     for name in PAIR:
         if getattr(data, name) is not None:
             found += _checked(model.n_features, data, name)
@@ -135,20 +136,25 @@ RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
 }
 
 
-def _not_a_partition(model: ModelSettings, data: DataSettings) -> Iterator[str]:
+def _bad_sets(model: ModelSettings, data: DataSettings) -> Iterator[str]:
     if data.sets is None:
         return
     members = [feature for group in data.sets for feature in group]
     count = Counter(members)
     outside = [f for f in count if not 0 <= f < model.n_features]
-    missing = next((f for f in range(model.n_features) if f not in count), None)
     twice = next((f for f in count if count[f] > 1), None)
     if outside:
         yield f"names feature {outside[0]}; the features are 0 to {model.n_features - 1}"
-    if missing is not None:
-        yield f"must hold every feature once; feature {missing} is in no set"
     if twice is not None:
-        yield f"must hold every feature once; feature {twice} is there twice"
+        yield f"must hold a feature once; feature {twice} is there twice"
+
+
+def sets(n: int, data: DataSettings) -> Groups:
+    """Return the sets of n features: those written, then every other feature by itself."""
+    if data.sets is None:
+        return ()
+    written = {feature for group in data.sets for feature in group}
+    return (*data.sets, *((feature,) for feature in range(n) if feature not in written))
 
 
 def _uneven_sets(data: DataSettings, p: Numbers) -> Iterator[Complaint]:
@@ -178,7 +184,7 @@ def marginal(data: DataSettings, p: Numbers) -> Numbers:
     if data.kind != "anticorrelated" or data.anticorrelated_marginal == "arena":
         return p
     size = {feature: len(group) for group in data.sets or () for feature in group}
-    return tuple(probability / size[i] for i, probability in enumerate(p))
+    return tuple(probability / size.get(i, 1) for i, probability in enumerate(p))
 
 
 def weights(n: int, data: DataSettings) -> Numbers:

@@ -11,7 +11,16 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from superposition_cli.config import words
 from superposition_cli.config.complaints import Complaint, Strict, refuse
-from superposition_cli.config.marks import COMPILES, FIXED, KEYS, VARIES, compiles, resolves, varies
+from superposition_cli.config.marks import (
+    COMPILES,
+    FIXED,
+    KEYS,
+    VARIES,
+    Part,
+    compiles,
+    resolves,
+    varies,
+)
 from superposition_cli.config.vectors import Vector
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -50,7 +59,7 @@ class DataSettings(Strict):
     importance: Annotated[Vector, resolves("importance")] = 1.0
     low: Annotated[float, VARIES, compiles("zero_based", lambda low: low == 0)] = 0.0
     high: Annotated[float, VARIES] = 1.0
-    sets: Annotated[Sets | None, compiles(read=lambda sets: tuple(map(tuple, sets or ())))] = None
+    sets: Annotated[Sets | None, resolves("sets", Part.SPEC)] = None
     anticorrelated_marginal: Annotated[Literal["paper", "arena"], COMPILES] = "paper"
     target: Annotated[str, words.OneOf(words.TARGETS), COMPILES] = "identity"
 

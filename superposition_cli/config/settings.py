@@ -48,6 +48,10 @@ class Setting(Strict):
             return law(self)
         return misfits.marginal(self.data, self.feature_probability())
 
+    def sets(self) -> misfits.Groups:
+        """Return the sets that features are drawn in, those of one feature among them."""
+        return misfits.sets(self.model.n_features, self.data)
+
     def importance(self) -> Numbers:
         """Return the n weights of a feature's squared error."""
         return misfits.weights(self.model.n_features, self.data)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from superposition_cli import analyses
-from superposition_cli.analyses import claims
+from superposition_cli.analyses import claims, selection
 from superposition_cli.analyses.claims import Verdict
 from superposition_cli.analyses.findings import Finding
 from superposition_cli.errors import FolderRefused, InvalidInput
@@ -101,6 +101,7 @@ def facts(results: Results) -> dict[str, str]:
     diverged = int((columns["status"] == "diverged").sum())
     falling = int((~columns["converged"]).sum()) - diverged
     seconds = list(_sessions(run))
+    averaged = selection.remark(results)
     sessions = f" in {len(seconds)} sessions" if len(seconds) > 1 else ""
     return {
         "model": f"{model.kind}, {model.n_features} features in {model.n_hidden} dimensions",
@@ -108,6 +109,7 @@ def facts(results: Results) -> dict[str, str]:
         "sweep": "; ".join(_axes(results)) or "none",
         "models": f"{manifest['cells']:,} cells × {plan.restarts:,} restarts = "
         f"{plan.n_models:,} models; select: {train.select}",
+        **({"selection": averaged} if averaged else {}),
         "training": f"{train.optimizer}, {train.steps:,} steps, {train.objective} loss, "
         f"{train.dtype}",
         "losses": "; ".join(dict.fromkeys(objectives.judged_by(g.spec) for g in plan.groups)),

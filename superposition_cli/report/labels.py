@@ -43,6 +43,12 @@ def short(text: str) -> str:
         return text
 
 
+def with_spread(row: Mapping[str, str], name: str) -> str:
+    """Return a value of a cell for the eye, an average with its standard deviation."""
+    spread = row.get(f"{name}{tables.SPREAD}")
+    return short(row.get(name, "")) + (f" ± {float(spread):.2g}" if spread else "")
+
+
 def heading(name: str) -> str:
     """Return the short name of a setting or column."""
     return HEADINGS.get(name, name.split(".", 1)[-1].replace("_", " "))

@@ -170,6 +170,6 @@ def cells_table(content: Content) -> dict[str, Any]:
     columns = show.columns_of(table)
     return {
         "columns": [labels.heading(name) for name in columns],
-        "rows": [[labels.short(row.get(name, "")) for name in columns] for row in table.rows],
+        "rows": [[labels.with_spread(row, name) for name in columns] for row in table.rows],
         "left_out": table.total - len(table.rows),
     }

@@ -28,7 +28,6 @@ def cells(results: Results) -> dict[str, object]:
         int(np.ravel_multi_index(place, shape)) if shape else 0
         for place in _product([list(one) for one in steps])
     ]
-    models = best_selected(results)
     described = [
         {
             "name": ", ".join(labels.heading(name) for name in axis.names),
@@ -38,7 +37,7 @@ def cells(results: Results) -> dict[str, object]:
     ]
     return {
         "axes": described,
-        "cells": [_cell(results, number, models) for number in numbers],
+        "cells": [_cell(results, number) for number in numbers],
         "left_out": results.plan.experiment.n_cells - len(numbers),
     }
 
@@ -61,25 +60,16 @@ def chosen_steps(results: Results) -> list[list[int]] | None:
     ]
 
 
-def best_selected(results: Results) -> np.ndarray:
-    """Return the selected model of least loss of every cell, NaN where all diverged: [cells]."""
-    columns, by_cell = results.summary, (-1, results.plan.restarts)
-    loss = np.where(columns["selected"], columns["loss"].astype(float), np.inf).reshape(by_cell)
-    loss = np.where(np.isfinite(loss), loss, np.inf)
-    best = np.arange(len(loss)) * results.plan.restarts + loss.argmin(1)
-    return np.where(np.isfinite(loss.min(1)), best, np.nan)
-
-
 def _product(choices: list[list[int]]) -> list[tuple[int, ...]]:
     """All combinations, the last axis fastest."""
     shape = [len(one) for one in choices]
     return [tuple(c[i] for c, i in zip(choices, at, strict=True)) for at in np.ndindex(*shape)]
 
 
-def _cell(results: Results, number: int, models: np.ndarray) -> dict[str, object] | None:
-    if not np.isfinite(models[number]):
+def _cell(results: Results, number: int) -> dict[str, object] | None:
+    model = results.selected.get(number)
+    if model is None:
         return None
-    model = int(models[number])
     weights = results.model(model)
     values = {name: float(results.summary[name][model]) for name in ("loss", "loss_normalised")}
     return {

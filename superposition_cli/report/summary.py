@@ -21,8 +21,9 @@ def view(content: Content) -> RenderableType:
     """Return what a terminal shows of a run: at 80 columns, without colour, and piped."""
     manifest = content.results.run.manifest
     parts: list[RenderableType] = [terminal.headline(manifest, content.status)]
-    keys = ("model", "sweep", "training", "time", "still falling")
-    parts.append(terminal.facts_table({key: content.facts[key] for key in keys}))
+    keys = ("model", "sweep", "selection", "training", "time", "still falling")
+    facts = {key: content.facts[key] for key in keys if key in content.facts}
+    parts.append(terminal.facts_table(facts))
     for name, why in content.refusals.items():
         parts.append(terminal.clean(f"no {name}: {why}"))
     if content.verdicts:

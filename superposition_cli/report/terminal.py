@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from superposition_cli.analyses.claims import Outcome, Verdict, shown
-from superposition_cli.report.labels import HEADINGS, plain, short
+from superposition_cli.report.labels import HEADINGS, plain, with_spread
 from superposition_cli.running import tables
 from superposition_cli.running.launch import Estimate
 
@@ -77,7 +77,7 @@ def size(count: float) -> str:
 def cells_table(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> Table:
     """Show chosen columns of a run's cells."""
     names = [HEADINGS.get(name, name.split(".", 1)[-1]) for name in columns]
-    return table(names, [[short(row.get(name, "")) for name in columns] for row in rows])
+    return table(names, [[with_spread(row, name) for name in columns] for row in rows])
 
 
 def headline(manifest: Mapping[str, object], status: Mapping[str, object]) -> Text:

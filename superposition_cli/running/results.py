@@ -82,13 +82,23 @@ class Results:
         """One entry per column of cells.csv, each with one value per cell."""
         return self._table("cells.csv")
 
+    @property
+    def averages(self) -> bool:
+        """Whether cells.csv holds means over several models of a cell."""
+        return self.plan.experiment.train.select != "best"
+
     @cached_property
     def selected(self) -> dict[int, int]:
-        """The number of the selected model of each cell that has one, by the cell's number.
+        """The number of the model that stands for each cell, by the cell's number.
 
-        None stands for a cell whose models all diverged, or under a rule that averages.
+        Under every rule the one of least loss among those it keeps; cells whose models all
+        diverged are left out.
         """
         chosen = np.asarray(self.cells["selected_model"], float)
+        if self.averages and not np.isfinite(chosen).any():  # version 0.1.0 did not say
+            by_cell = (len(chosen), self.plan.restarts)
+            loss, kept = (self.summary[name].reshape(by_cell) for name in ("loss", "selected"))
+            chosen = np.arange(len(chosen)) * self.plan.restarts + tables.best_of(loss, kept)
         return {int(cell): int(chosen[cell]) for cell in np.flatnonzero(np.isfinite(chosen))}
 
     @cached_property

@@ -19,6 +19,7 @@ from superposition_cli.running.folder import Run
 from superposition_cli.running.grid import Plan
 
 FIRST = ("loss", "loss_error", "null_loss", "loss_normalised")
+SPREAD = "_sd"  # ends the name of a standard deviation over the models that are averaged
 FLAGS = {True: "true", False: "false"}
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 LONGEST_LAW = 40  # characters of a law or of sets in a cell of a table
@@ -33,7 +34,8 @@ class Columns(NamedTuple):
     finite_steps: np.ndarray  # [N]
     converged: np.ndarray  # [N]
     selected: np.ndarray  # [N] bool
-    means: list[np.ndarray]  # [cells] each: every scalar over the selected models of a cell
+    cells: dict[str, np.ndarray]  # [cells] each: what the selection rule makes of the scalars
+    best: np.ndarray  # [cells] the selected model of least loss, NaN where none is selected
     steps: int
 
 
@@ -47,7 +49,7 @@ def write(run: Run, plan: Plan) -> None:
     ):
         of_models, of_cells = (csv.writer(file, lineterminator="\n") for file in (summary, cells))
         of_models.writerow(header(plan, groups[0]))
-        of_cells.writerow([*lead, *groups[0].scalars])
+        of_cells.writerow([*lead, *groups[0].cells])
         for cell, columns, rows in _places(plan, groups):
             lead = _lead(plan, cell)
             of_models.writerows(_model_rows(lead, columns, rows))
@@ -89,6 +91,24 @@ def aggregate(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
         return total / use.sum(1)
 
 
+def spread(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Return the standard deviation of `values` [cells, R] over the kept restarts.
+
+    Of a sample, with R - 1 in the divisor; NaN where fewer than two numbers are left.
+    """
+    use = kept & np.isfinite(values)
+    count = use.sum(1)
+    off = np.where(use, values - aggregate(values, kept)[:, None], 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(count > 1, np.sqrt((off**2).sum(1) / (count - 1)), np.nan)
+
+
+def best_of(loss: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Return which restart of each cell [cells, R] is the kept one of least loss; NaN for none."""
+    ranked = np.where(kept & np.isfinite(loss), loss, np.inf)
+    return np.where(np.isfinite(ranked.min(1)), ranked.argmin(1), np.nan)
+
+
 def _gather(run: Run, plan: Plan, number: int) -> Columns:
     """Read the scalar metrics of a group's chunks and decide which models are selected."""
     group = plan.groups[number]
@@ -105,11 +125,16 @@ def _gather(run: Run, plan: Plan, number: int) -> Columns:
     by_cell = (-1, plan.restarts)
     finite = (finite_steps == group.spec.steps) & np.isfinite(joined["loss"])
     rule = plan.experiment.base.train.select
-    selected = select(rule, joined["loss"].reshape(by_cell), finite.reshape(by_cell))
+    loss = joined["loss"].reshape(by_cell)
+    selected = select(rule, loss, finite.reshape(by_cell))
     scalars = {name: joined[name] for name in names}
-    means = [aggregate(one.reshape(by_cell), selected) for one in scalars.values()]
+    grids = {name: values.reshape(by_cell) for name, values in scalars.items()}
+    cells = {name: aggregate(values, selected) for name, values in grids.items()}
+    if rule != "best":
+        cells |= {f"{name}{SPREAD}": spread(values, selected) for name, values in grids.items()}
     model, steps = np.concatenate(models), group.spec.steps
-    return Columns(model, scalars, finite_steps, converged, selected.ravel(), means, steps)
+    best = model[:: plan.restarts] + best_of(loss, selected)
+    return Columns(model, scalars, finite_steps, converged, selected.ravel(), cells, best, steps)
 
 
 def _leading(plan: Plan) -> list[str]:
@@ -161,13 +186,12 @@ def _model_rows(lead: list[str], columns: Columns, rows: slice) -> Iterator[list
 def _cell_row(plan: Plan, lead: list[str], columns: Columns, rows: slice) -> list[str]:
     """The row of one cell: what the selection rule makes of its models."""
     rule = plan.experiment.base.train.select
-    kept = columns.selected[rows]
     bad = int((columns.finite_steps[rows] < columns.steps).sum())
     moving = int((~columns.converged[rows]).sum()) - bad
-    chosen = columns.model[rows][kept][:1].tolist() if rule == "best" else []
     counts = [str(plan.restarts), str(bad), str(max(0, moving))]
-    means = (one[rows.start // plan.restarts] for one in columns.means)
-    return [*lead, rule, *(map(str, chosen) if chosen else [""]), *counts, *map(_number, means)]
+    place = rows.start // plan.restarts
+    values = (column[place] for column in columns.cells.values())
+    return [*lead, rule, _number(columns.best[place]), *counts, *map(_number, values)]
 
 
 def _number(value: Any) -> str:

@@ -116,7 +116,6 @@ def test_stages_name_the_levels_that_plateaus_are_at():
     ("override", "why"),
     [
         ("sweep={parameters: {train.steps: [1, 2]}}", "one program"),
-        ("train.select=mean", "train.select best, not mean"),
         ("train.snapshots=2", "more snapshots"),
         ("train.snapshots=0", "more snapshots"),
         ("train.steps=2", "more snapshots"),

@@ -1,7 +1,7 @@
 """Needs: configurations that meet each of them and that break it, with the place at fault."""
 
 import pytest
-from helpers import Planned, load, refusal
+from helpers import Planned, load, sp
 
 from superposition_cli import config
 from superposition_cli.analyses import ANALYSES, answer, check, dynamics, needs, wanted
@@ -34,7 +34,6 @@ OVER_FIRST = swept(f"{P}.first: [0.05, 0.2]")
 UNIT = needs.UNIT_INTERVAL
 # need, overrides that meet it, overrides that break it, the place and words of the complaint
 CASES = [
-    (needs.SELECTED, [], ["train.select=mean"], ("train", "select"), "best, not mean: it looks"),
     (needs.RELU_OUTPUT, [], ["model.kind=linear"], ("model", "kind"), "relu_output, not linear"),
     (
         needs.RELU_OUTPUT,
@@ -300,14 +299,34 @@ def test_all_that_is_lacking_is_told_in_the_name_of_the_analysis():
     )
 
 
-@pytest.mark.parametrize("rule", ["mean", "drop_worst"])
-def test_analyses_of_one_model_name_the_rule_that_selects_none(rule):
-    told = {name: refusal(name, TEXT, f"train.select={rule}") for name in ANALYSES}
-    silent = {name for name, sentences in told.items() if "train.select best" not in sentences}
-    # those that look at all models, at none, or at what the rule itself selects
-    assert silent == {
-        "cells", "directions", "equivariance", "pentagon", "phase", "recovery", "structure",
-    }  # fmt: skip
+@pytest.mark.parametrize("command", ["validate", "sweep", "verify"])
+def test_what_an_analysis_needs_is_told_with_its_place(tmp_path, capsys, monkeypatch, command):
+    file = tmp_path / "needy.yaml"
+    over_seeds = f"sweep:\n  parameters:\n    {P}: [0.1, 0.2]\n    seed: [0, 1]\n"
+    claim = "expect:\n  - {id: a, finding: uniform.cells, equals: 1}\n"
+    file.write_text(TEXT + over_seeds + claim)
+    result = sp(capsys, monkeypatch, command, file)
+    assert result.code == 2
+    assert result.err == (
+        f"{file}:8:5 sweep.parameters.seed: uniform needs a sweep over {P} and no other axis\n"
+    )
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_a_claim_about_no_analysis_is_told_with_its_place(tmp_path, capsys, monkeypatch):
+    file = tmp_path / "needy.yaml"
+    file.write_text(TEXT + "expect:\n  - {id: a, finding: structur.cells, equals: 1}\n")
+    result = sp(capsys, monkeypatch, "validate", file)
+    assert result.code == 2
+    assert result.err.startswith(f"{file}:6:13 expect.0.finding: structur is no analysis")
+    assert "did you mean 'structure'?" in result.err
+
+
+def test_the_base_alone_may_be_trained_whatever_analyses_need(tmp_path, capsys, monkeypatch):
+    file = tmp_path / "needy.yaml"
+    file.write_text(TEXT + "analyses: [uniform]\n")
+    assert sp(capsys, monkeypatch, "validate", file).code == 2
+    assert sp(capsys, monkeypatch, "train", file, "--dry-run").code == 0
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ import jax
 import numpy as np
 import pytest
 
+import superposition_cli
+from superposition_cli import analyses
 from superposition_cli.analyses import selection
 from superposition_cli.config import setting_words
 from superposition_cli.errors import InvalidInput
@@ -20,6 +22,7 @@ def held(selected, *overrides):
     return SimpleNamespace(
         plan=helpers.plan(helpers.TINY, *overrides),
         selected=selected,
+        averages=False,
         cells={"loss": np.array([0.5, 0.25, 0.125])},
         model=lambda number: {"W": np.full((5, 2), number)},
     )
@@ -32,7 +35,7 @@ def test_selected_models_come_with_their_cells():
     assert last.axes == {"data.feature_probability": 0.05}
     assert last.setting.feature_probability() == (0.05,) * 5
     assert (last.params["W"] == 4).all()
-    assert [first.of_cell("loss"), last.of_cell("loss")] == [0.5, 0.125]
+    assert [first.recorded("loss"), last.recorded("loss")] == [0.5, 0.125]
 
 
 def test_without_any_the_analysis_is_named():
@@ -81,3 +84,56 @@ def test_a_stream_is_one_for_all_settings_of_a_seed():
     assert (streams[0] == streams[1]).all()
     different = selection.stream(selection.settings(held({}, "seed=8"))[0], ROTATED)
     assert (streams[0] != jax.random.key_data(different)).any()
+
+
+AVERAGED = """\
+name: averaged
+model: {n_features: 4, n_hidden: 2}
+data: {feature_probability: 0.1}
+train: {steps: 20, batch_size: 64, restarts: 3, select: mean}
+analyses: [capacity, structure]
+"""
+
+
+@pytest.mark.parametrize("rule", ["mean", "drop_worst"])
+def test_under_a_rule_that_averages_the_best_model_is_looked_at(tmp_path, rule):
+    run = helpers.commanded(tmp_path, AVERAGED, f"train.select={rule}")
+    loss = run.summary["loss"]
+    best = int(loss.argmin())
+    assert run.selected == {0: best}
+    (model,) = selection.selected(run, "capacity")
+    assert model.recorded("loss") == loss[best]
+    kept = np.sort(loss)[: 3 if rule == "mean" else 2]
+    assert run.cells["loss"] == pytest.approx(kept.mean(), rel=1e-7)
+    assert run.cells["loss_sd"] == pytest.approx(kept.std(ddof=1), rel=1e-5)
+    found = analyses.analyze(run, ("structure", "capacity"))
+    assert found["structure"].numbers["cells"] == found["capacity"].numbers["cells"] == 1
+    np.testing.assert_array_equal(found["structure"].arrays["W"][0], run.model(best)["W"])
+
+
+def test_averages_are_shown_with_their_spread_and_the_best_model_is_named(
+    tmp_path, capsys, monkeypatch
+):
+    run = helpers.commanded(tmp_path, AVERAGED)
+    shown = helpers.sp(capsys, monkeypatch, "show", run.run.path).out
+    mean, sd = run.cells["loss_normalised"][0], run.cells["loss_normalised_sd"][0]
+    assert f"{mean:.4g} ± {sd:.2g}" in shown
+    told = helpers.sp(capsys, monkeypatch, "analyze", run.run.path)
+    assert "cells are means over all models" in told.err
+    page = helpers.sp(capsys, monkeypatch, "report", run.run.path)
+    assert page.code == 0
+    assert "takes the best of them" in page.err
+    text = (run.run.path / "report" / "report.md").read_text()
+    assert "takes the best of them" in text
+    assert f"{mean:.4g} ± {sd:.2g}" in text
+    assert "structure-" in text  # figures are drawn
+
+
+def test_folders_that_did_not_name_the_best_of_an_average_are_read(tmp_path):
+    run = helpers.commanded(tmp_path, AVERAGED)
+    file = run.run.path / "cells.csv"
+    header, row = (line.split(",") for line in file.read_text().splitlines())
+    row[header.index("selected_model")] = ""
+    file.write_text("\n".join(map(",".join, (header, row))) + "\n")
+    again = superposition_cli.load(run.run.path)
+    assert again.selected == {0: int(run.summary["loss"].argmin())}

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from helpers import commanded, plan, refusal
 
+from superposition_cli import analyses
 from superposition_cli.analyses import sets as module
+from superposition_cli.report import drawings
 
 PAIRS = ((0, 1), (2, 3))
 TINY = """\
@@ -117,6 +119,46 @@ def test_closed_forms_of_anticorrelated_sets():
     assert forms("data.kind=anticorrelated", "data.sets=[[0, 1, 2], [3]]").digons is None
 
 
+def test_closed_forms_of_sets_of_unequal_probability():
+    """Of collapsed sets each has its own p; digons would pair features of two p: not known."""
+    p = "sweep={parameters: {data.feature_probability: [[0.4, 0.4, 0.1, 0.1]]}}"
+    found = forms(p)
+    # A set of two correlated features on one ray loses p/12, whatever the other does.
+    assert (found.digons, found.collapsed) == (None, pytest.approx(0.4 / 12 + 0.1 / 12))
+    # The better direction of each set is kept: of the pair, variance and covariance p(1 - p)/4.
+    lost = [p / 3 - p**2 / 4 - p * (1 - p) / 4 for p in (0.4, 0.1)]
+    assert found.linear == pytest.approx(sum(lost))
+    apart = forms(p, "data.kind=anticorrelated")
+    assert (apart.digons, apart.collapsed) == (0, None)
+
+
+FORTY = """\
+name: synced
+model: {n_features: 40, n_hidden: 10}
+data:
+  kind: correlated
+  feature_probability: {base: 0.02, 5: 0.0396, 6: 0.0396, 0: 0.058808, 2: 0.058808, 3: 0.058808}
+  sets: [[5, 6], [0, 2, 3]]
+train: {steps: 5, batch_size: 64, restarts: 2, eval_samples: 1024}
+analyses: [sets]
+"""
+
+
+def test_unequal_groups_beside_single_features_are_analysed(tmp_path):
+    run = commanded(tmp_path, FORTY)
+    found = analyses.analyze(run, ("sets",))["sets"]
+    assert found.numbers["n_sets"] == 2 + 35
+    assert found.numbers["collapse_boundary"] is None
+    (row,) = found.rows
+    assert row["p"] is None
+    assert np.isnan(found.arrays["p"]).all()
+    # Within sets there are 1 + 3 pairs; both kinds have cosines.
+    cos = module.cosines(run.model(run.selected[0])["W"].astype(float))
+    pairs = [(5, 6), (0, 2), (0, 3), (2, 3)]
+    assert row["within_most"] == pytest.approx(max(cos[i, j] for i, j in pairs))
+    assert drawings.DRAWINGS["sets"](found, run)
+
+
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
     return commanded(tmp_path_factory.mktemp("sets"), TINY)
@@ -156,10 +198,6 @@ def test_arrays_are_those_of_the_rows(pairs):
         (("data.importance.last=0.5",), "importance 1"),
         (("data.high=2.0",), "U[0, 1]"),
         (("sweep.parameters.seed=[0, 1]",), "no other axis"),
-        (
-            ("sweep.parameters.data.feature_probability=[[0.1, 0.1, 0.2, 0.2]]",),
-            "one feature probability",
-        ),
     ],
 )
 def test_other_runs_are_refused(changes, sentence):

@@ -5,6 +5,7 @@ from config_texts import BASE, data, load, problems
 
 from superposition_cli import config
 from superposition_cli.config import strict_yaml
+from superposition_cli.running import grid
 
 
 def test_defaults():
@@ -113,7 +114,6 @@ def test_marginals():
 @pytest.mark.parametrize(
     ("written", "part"),
     [
-        ("sets: [[0, 1]], sparsity: 0.5", "feature 2 is in no set"),
         ("sets: [[0, 1], [1, 2]], sparsity: 0.5", "feature 1 is there twice"),
         ("sets: [[0, 1], [2, 3]], sparsity: 0.5", "names feature 3"),
         ("sets: [[0, 1, 2], []], sparsity: 0.5", "at least 1"),
@@ -128,6 +128,29 @@ def test_marginals():
 )
 def test_wrong_sets(written, part):
     assert part in problems(data(f"{{kind: anticorrelated, {written}}}"))[0]
+
+
+TIED = "{kind: correlated, feature_probability: 0.1, sets: SETS}"
+
+
+def tied(sets, n):
+    return load(data(TIED.replace("SETS", sets)), f"model.n_features={n}")
+
+
+def test_features_in_no_set_are_sets_of_their_own():
+    short, whole = tied("[[3, 1]]", 5), tied("[[3, 1], [0], [2], [4]]", 5)
+    assert short.base.sets() == ((3, 1), (0,), (2,), (4,))
+    assert grid.spec_of(short.base).sets == short.base.sets()
+    assert config.hash8(short) == config.hash8(whole)
+    assert config.setting_words(short.base) == config.setting_words(whole.base)
+    other = tied("[[0], [3, 1], [2], [4]]", 5)  # another order draws otherwise
+    assert config.hash8(other) != config.hash8(whole)
+    assert short.at({"model.n_features": 6}).sets() == ((3, 1), (0,), (2,), (4,), (5,))
+    anti = load(
+        data("{kind: anticorrelated, sets: [[3, 1]], feature_probability: 0.1}"),
+        "model.n_features=5",
+    )
+    assert anti.base.marginal() == (0.1, 0.05, 0.1, 0.05, 0.1)
 
 
 def test_stacked_initialisation():

@@ -143,8 +143,8 @@ def test_large_grids_are_thinned_and_large_models_left_out(run, monkeypatch):
 
 def test_a_cell_in_which_all_models_diverged_has_no_model(run):
     results = Results(run)
-    summary_ = {**results.summary, "selected": results.summary["cell"] != 1}
-    results.__dict__["summary"] = summary_
+    chosen = np.where(results.cells["cell"] == 1, np.nan, results.cells["selected_model"])
+    results.__dict__["cells"] = {**results.cells, "selected_model": chosen}
     assert [one is None for one in picker.cells(results)["cells"]] == [False, True, False]
 
 

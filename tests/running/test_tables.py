@@ -137,7 +137,7 @@ def test_cells_are_what_the_summary_implies(tmp_path, rule):
         selected = [row["model"] for row in mine if row["selected"] == "true"]
         assert selected == sorted(row["model"] for row in kept)
         assert cell["select"] == rule
-        assert cell["selected_model"] == (kept[0]["model"] if rule == "best" and kept else "")
+        assert cell["selected_model"] == (kept[0]["model"] if kept else "")
         assert int(cell["models"]) == 3
         assert int(cell["diverged"]) == sum(row["status"] == "diverged" for row in mine)
         falling = sum(row["status"] == "ok" and row["converged"] == "false" for row in mine)
@@ -146,6 +146,9 @@ def test_cells_are_what_the_summary_implies(tmp_path, rule):
             values = [float(row[name]) for row in kept if row[name]]
             if values:
                 assert float(cell[name]) == pytest.approx(np.mean(values), rel=1e-7)
+                if rule != "best" and len(values) > 1:
+                    spread = float(cell[f"{name}_sd"])
+                    assert spread == pytest.approx(np.std(values, ddof=1), rel=1e-4, abs=1e-9)
             else:
                 assert cell[name] == ""
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from superposition_cli.analyses.findings import Finding
+from superposition_cli.analyses.findings import Finding, Row
 from superposition_cli.report import panels, style
 from superposition_cli.report.panels import Panel
 from superposition_cli.report.style import Drawing
@@ -17,13 +17,19 @@ FORMS = (
 
 def sets(finding: Finding, results: Results) -> list[Drawing]:
     """Draw directions in the plane, cosines, and the loss over p where there is a sweep."""
-    shown = panels.in_lines([f"p = {p:.3g}" for p in finding.arrays["p"]])
+    shown = panels.in_lines([_law(row) for row in finding.rows])
     some = panels.some_of(shown, len(finding.rows))
     found = [cosines(finding, shown)]
     if finding.arrays["W"].shape[2] == 2:
         found.insert(0, directions(finding, shown))
     found = [one._replace(caption=one.caption + some) for one in found]
-    return [*found, loss(finding)] if len(finding.rows) > 2 else found
+    along_p = len(finding.rows) > 2 and all(row["p"] is not None for row in finding.rows)
+    return [*found, loss(finding)] if along_p else found
+
+
+def _law(row: Row) -> str:
+    """How probable the sets of a cell are, in few words."""
+    return "unequal p" if row["p"] is None else f"p = {row['p']:.3g}"
 
 
 def directions(finding: Finding, shown: list[Panel]) -> Drawing:
@@ -44,7 +50,7 @@ def directions(finding: Finding, shown: list[Panel]) -> Drawing:
     caption = (
         "Feature vectors in the plane; features of one set share colour and mark. Of "
         f"{finding.numbers['n_sets']} sets {first['n_collapsed']} lie on one ray at "
-        f"p = {first['p']:.3g} and {last['n_collapsed']} at p = {last['p']:.3g}."
+        f"{_law(first)} and {last['n_collapsed']} at {_law(last)}."
     )
     return Drawing("directions", caption, figure)
 

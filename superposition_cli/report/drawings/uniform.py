@@ -80,11 +80,11 @@ def benefit(finding: Finding) -> Drawing:
 
 def graph(finding: Finding, results: Results) -> Drawing | None:
     """Draw which features interfere in some cells, component by component."""
-    chosen = np.asarray(results.cells["selected_model"], float)
+    chosen = results.selected
     density = np.asarray(results.cells["feature_probability"], float)
-    cells = [c for c in np.argsort(-density, kind="stable") if np.isfinite(chosen[c])]
+    cells = [int(c) for c in np.argsort(-density, kind="stable") if int(c) in chosen]
     both = zip(cells, finding.rows, strict=True)
-    sparse = [(int(c), row) for c, row in both if density[c] <= DENSE and row["represented"] > 1]
+    sparse = [(c, row) for c, row in both if density[c] <= DENSE and row["represented"] > 1]
     sparse = [one for one in sparse if one[1]["components"] > 1] or sparse[:1]
     if not sparse:
         return None
@@ -92,7 +92,7 @@ def graph(finding: Finding, results: Results) -> Drawing | None:
     shown = [sparse[i] for i in some]
     figure, grid = style.grid(1, len(shown), (2.3, 2.5))
     for (cell, row), ax in zip(shown, grid.flat, strict=True):
-        _draw_graph(ax, results.model(int(chosen[cell]))["W"])
+        _draw_graph(ax, results.model(chosen[cell])["W"])
         ax.set_title(f"p = {density[cell]:.3g}\nD* = {row['d_star']:.2f}")
     words = [f"p = {density[cell]:.3g}: {row['structure']}" for cell, row in shown]
     caption = (
