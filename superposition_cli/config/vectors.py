@@ -121,9 +121,15 @@ class Form(Strict):
         raise NotImplementedError
 
 
+def _inside(name: str, model: type[Strict]) -> dict[str, str]:
+    """What to say of a key of a form that is written beside it."""
+    return {key: f"belongs inside: {{{name}: {{..., {key}: ...}}}}" for key in model.model_fields}
+
+
 class Geometric(Form):
     """first * ratio**i for feature i, or ratio**(i + start)."""
 
+    said: ClassVar[Mapping[str, str]] = _inside("geometric", Progression)
     geometric: Annotated[Progression, _short("ratio", Progression), AfterValidator(_without_unit)]
 
     def numbers(self, wanted: Wanted) -> Numbers:
@@ -159,6 +165,7 @@ class Ramp(Form):
 class Power(Form):
     """first * (i + 1)**-exponent for feature i, or the same law with a given sum."""
 
+    said: ClassVar[Mapping[str, str]] = _inside("power", Law)
     power: Annotated[Law, _short("exponent", Law), AfterValidator(_without_unit)]
 
     def numbers(self, wanted: Wanted) -> Numbers:

@@ -192,6 +192,12 @@ NUM = "is not needed here: one number per feature"
             "61 power.total",
             "and first each fix the scale: leave out one of the two",
         ),
+        ("{power: 1, total: 2}", "40 total", "belongs inside: {power: {..., total: ...}}"),
+        (
+            "{geometric: 0.9, first: 0.5}",
+            "46 first",
+            "belongs inside: {geometric: {..., first: ...}}",
+        ),
         ("{zipf: 1.0}", "30 zipf", f"{FORMS}; did you mean 'power'?"),
         ("{zipf: {exponent: 1.0}}", "30 zipf", f"{FORMS}; did you mean 'power'?"),
         ("{power_law: {total: 1.0}}", "30 power_law", f"{FORMS}; did you mean 'power'?"),
