@@ -14,7 +14,7 @@ from conftest import plugged
 from pydantic_core import PydanticUndefined
 
 from superposition_cli import bench, config
-from superposition_cli.config import axes
+from superposition_cli.config import axes, vectors
 from superposition_cli.config.experiment import Experiment
 from superposition_cli.config.settings import Setting
 from superposition_cli.errors import InvalidInput
@@ -166,6 +166,25 @@ def test_page_of_analyses_is_what_the_script_writes():
 def test_complete_configurations_load(language, content):
     assert language == "yaml"
     config.loads(content, "page.yaml", known={"metrics": METRICS})
+
+
+VECTORS = table(DOCS / "configuration.md", "Feature vectors")
+
+
+@pytest.mark.parametrize(("form", "numbers"), [(row[0].strip("`"), row[2]) for row in VECTORS])
+def test_every_form_of_a_vector_is_as_listed(form, numbers):
+    model, data = "{n_features: 3, n_hidden: 2}", f"{{sparsity: 0.9, importance: {form}}}"
+    setting = config.loads(f"name: x\nmodel: {model}\ndata: {data}\n", "page.yaml").base
+    # Four digits are printed: off by half of the last, at most 5e-4 of the number.
+    printed = [float(number) for number in numbers.split(", ")]
+    assert setting.importance() == pytest.approx(printed, rel=5e-4)
+
+
+def test_every_form_of_a_vector_is_listed():
+    keys = {key for row in VECTORS for key in re.findall(r"(\w+):", row[0])}
+    fields = {name: form.model_fields[name].annotation for name, form in vectors.FORMS.items()}
+    inner = {key for kind in fields.values() for key in getattr(kind, "model_fields", ())}
+    assert {*fields, *inner, "base", "last"} <= keys
 
 
 def test_error_messages_are_as_printed():

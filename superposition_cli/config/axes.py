@@ -7,18 +7,27 @@ Lengths are computed with integers; items are computed one at a time, so that a 
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from superposition_cli.config import marks
-from superposition_cli.config.complaints import Complaint, Strict, hint, refuse
+from superposition_cli.config.complaints import (
+    Complaint,
+    Strict,
+    key_hint,
+    models_in,
+    name_hint,
+    refuse,
+)
 from superposition_cli.config.marks import Part
 from superposition_cli.config.misfits import VECTORS
 from superposition_cli.config.sections import PAIR
 from superposition_cli.config.settings import Setting
 from superposition_cli.config.vectors import (
+    FORMS,
     Positive,
+    arithmetic_mean,
     complement,
     geometric_mean,
     is_entry,
@@ -28,6 +37,12 @@ from superposition_cli.config.vectors import (
 MAX_LENGTH = 10**12
 Count = Annotated[int, Field(ge=1, le=MAX_LENGTH)]
 Bounded = Annotated[int, Field(ge=-MAX_LENGTH, le=MAX_LENGTH)]
+
+NOT_AN_AXIS = (
+    "needs a list, or a mapping with values, linspace or geomspace (start, stop and num) or range "
+    "(start and stop)"
+)
+COUNTED = {"num": f"is required: an axis {NOT_AN_AXIS}"}
 
 
 class Values(Strict):
@@ -39,6 +54,7 @@ class Values(Strict):
 class Steps(Strict):
     """`num` numbers from start to stop, both included."""
 
+    said: ClassVar[Mapping[str, str]] = COUNTED
     start: float
     stop: float
     num: Count
@@ -47,6 +63,7 @@ class Steps(Strict):
 class Ratios(Strict):
     """`num` positive numbers from start to stop, both included."""
 
+    said: ClassVar[Mapping[str, str]] = COUNTED
     start: Positive
     stop: Positive
     num: Count
@@ -93,26 +110,35 @@ def _form(value: object) -> str | None:
         return "<Values>"
     if not isinstance(value, dict):
         return None
-    forms = {"values": "<Values>", "linspace": "<Linspace>"}
-    forms |= {"geomspace": "<Logspace>", "range": "<Range>"}
-    return next((forms[key] for key in value if key in forms), None)
+    return next((f"<{AXIS_FORMS[key].__name__}>" for key in value if key in AXIS_FORMS), None)
 
 
 def _listed(value: object) -> object:
     return {"values": value} if isinstance(value, list | tuple) else value
 
 
-Form = Annotated[
-    Annotated[Values, BeforeValidator(_listed), Tag("<Values>")]
+def _with_a_form(value: object) -> object:
+    """Say of a mapping that is no axis which forms there are, and what it may be."""
+    if isinstance(value, dict) and value and _form(value) is None:
+        key = next(iter(value))
+        if key in (*FORMS, "base"):
+            refuse([Complaint((key,), f"is a form of a vector: an axis {NOT_AN_AXIS}")])
+        why = f"is no form of an axis, which {NOT_AN_AXIS}" + key_hint(key, AXIS_FORMS)
+        refuse([Complaint((key,), why)])
+    return value
+
+
+Tagged = Annotated[
+    Annotated[
+        Values, BeforeValidator(_listed, json_schema_input_type=Values | list), Tag("<Values>")
+    ]
     | Annotated[Linspace, Tag("<Linspace>")]
     | Annotated[Logspace, Tag("<Logspace>")]
     | Annotated[Range, Tag("<Range>")],
-    Discriminator(
-        _form,
-        custom_error_type="not_an_axis",
-        custom_error_message="needs a list, or a mapping with values, linspace, geomspace or range",
-    ),
+    Discriminator(_form, custom_error_type="not_an_axis", custom_error_message=NOT_AN_AXIS),
 ]
+AXIS_FORMS = {key: form for form in models_in(Tagged) for key in form.model_fields}
+Form = Annotated[Tagged, BeforeValidator(_with_a_form)]
 
 
 def length(axis: Form) -> int:
@@ -132,11 +158,7 @@ def item(axis: Form, i: int) -> object:
         return axis.range.start + i * axis.range.step
     if isinstance(axis, Logspace):
         return geometric_mean(axis.geomspace.start, axis.geomspace.stop, i, axis.geomspace.num)
-    start, stop, num = axis.linspace.start, axis.linspace.stop, axis.linspace.num
-    if i == 0 or num == 1:
-        return start
-    t = i / (num - 1)
-    return stop if i == num - 1 else float(f"{start * (1 - t) + stop * t:.12g}")
+    return arithmetic_mean(axis.linspace.start, axis.linspace.stop, i, axis.linspace.num)
 
 
 class Axis(NamedTuple):
@@ -155,9 +177,15 @@ class Axis(NamedTuple):
         return tuple(item(form, i) for form in self.forms)
 
 
+MARKS = {".".join(place): {mark.part for mark in own} for place, own in marks.fields(Setting)}
+NOT_SWEPT = [name for name, parts in MARKS.items() if parts == {Part.PLAN}]
+SWEPT = [name for name in MARKS if name not in NOT_SWEPT]
+
+
 class Sweep(Strict):
     """The grid: parameters by dotted name, and which of them move together."""
 
+    said: ClassVar[Mapping[str, str]] = dict.fromkeys(SWEPT, "is an axis: write it in parameters")
     method: Literal["grid"] = "grid"
     parameters: Annotated[dict[str, Form], Field(min_length=1)]
     zip: Annotated[
@@ -188,7 +216,7 @@ class Sweep(Strict):
         for g, group in enumerate(self.zip):
             for i, name in enumerate(group):
                 if name not in self.parameters:
-                    why = f"{name!r} is not among the parameters" + hint(name, self.parameters)
+                    why = f"{name!r} is not among the parameters" + name_hint(name, self.parameters)
                     found.append(Complaint(("zip", g, i), why))
                 elif name in seen:
                     found.append(Complaint(("zip", g, i), f"{name!r} is already zipped"))
@@ -212,11 +240,6 @@ class Sweep(Strict):
         return math.prod(axis.length for axis in self.axes)
 
 
-MARKS = {".".join(place): {mark.part for mark in own} for place, own in marks.fields(Setting)}
-NOT_SWEPT = [name for name, parts in MARKS.items() if parts == {Part.PLAN}]
-SWEPT = [name for name in MARKS if name not in NOT_SWEPT]
-
-
 def compiles(name: str) -> bool:
     """Say whether an axis of this name asks for a program for every value."""
     section, _, field = name.partition(".")
@@ -236,7 +259,15 @@ def address(name: str) -> tuple[str, ...]:
         if is_entry(keys[2]):
             return keys
         raise ValueError(f"has no entry {keys[2][:40]!r}: use first, last or an index")
-    raise ValueError("is not a setting that can be swept" + hint(name, SWEPT))
+    raise ValueError("is not a setting that can be swept" + _swept_hint(name))
+
+
+def _swept_hint(name: str) -> str:
+    """The setting, or the entry of a vector, that a name may stand for."""
+    vector, _, entry = name.rpartition(".")
+    vectors = [f"data.{known}" for known in VECTORS]
+    found = name_hint(vector, vectors, f".{entry}") if is_entry(entry) else ""
+    return found or name_hint(name, SWEPT)
 
 
 def assign(tree: Mapping[str, object], keys: tuple[str, ...], value: object) -> dict[str, object]:

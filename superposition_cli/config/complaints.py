@@ -6,10 +6,12 @@ turns everything a pydantic model found into (place, sentence) pairs.
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, NamedTuple, NoReturn, get_args
+from typing import Any, ClassVar, NamedTuple, NoReturn, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from superposition_cli.config import marks, synonyms
 
 Place = tuple[str | int, ...]
 
@@ -24,8 +26,12 @@ class Complaint(NamedTuple):
 
 
 class Strict(BaseModel):
-    """A frozen section of the configuration: no unknown keys, no conversions, no NaN."""
+    """A frozen section of the configuration: no unknown keys, no conversions, no NaN.
 
+    said: of a key that is missing or not known, the sentence in place of the usual one.
+    """
+
+    said: ClassVar[Mapping[str, str]] = {}
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -52,6 +58,28 @@ def hint(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the nearest known word, or nothing."""
     near = difflib.get_close_matches(word[:100], list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def key_hint(word: str, known: Collection[str]) -> str:
+    """Return `hint` for the key of a form, which may have another name elsewhere."""
+    meant = synonyms.key(word, known)
+    return f"; did you mean {meant!r}?" if meant else hint(word, known)
+
+
+def name_hint(name: str, known: Collection[str], entry: str = "") -> str:
+    """Return `hint` for a setting's dotted name, which may lack its section or have another.
+
+    entry: what follows the name, such as `.last`, and the hint too.
+    """
+    meant = [repr(place + entry) for place in synonyms.settings(name, known)]
+    if meant:
+        return f"; did you mean {_choice(name, meant)}?"
+    return hint(name + entry, [place + entry for place in known])
+
+
+def _choice(word: str, meant: Iterable[str]) -> str:
+    """The settings that a word may stand for, with what tells its meaning from theirs."""
+    return " or ".join(meant) + synonyms.NOTES.get(word.rpartition(".")[2].lower(), "")
 
 
 def shown(value: object) -> str:
@@ -108,9 +136,13 @@ def complaints(error: ValidationError, root: type[BaseModel]) -> list[Complaint]
 
 def _sentence(error: dict[str, Any], root: type[BaseModel], with_hint: bool) -> str:
     kind, found, context = error["type"], error["input"], error.get("ctx", {})
-    if kind == "extra_forbidden":
-        keys = _keys_at(error["loc"][:-1], root) if with_hint else []
-        return "is not a known key" + hint(str(error["loc"][-1]), keys)
+    if kind in ("extra_forbidden", "missing"):
+        *above, key = error["loc"]
+        model = _model_at(above, root) if with_hint else None
+        if model and issubclass(model, Strict) and key in model.said:
+            return model.said[key]
+        if kind == "extra_forbidden":
+            return _unknown_key(tuple(above), key, root, model)
     if kind == "literal_error":
         expected = context["expected"].replace(" or ", ", ").split(",")
         return not_a_word(found, [word.strip("' ") for word in expected])
@@ -126,23 +158,64 @@ def not_a_word(found: object, words: Collection[str]) -> str:
     return f"{allowed}; got {shown(found)}" + (hint(found, words) if isinstance(found, str) else "")
 
 
-def _keys_at(place: Place, root: type[BaseModel]) -> list[str]:
-    """The keys that the model at a place knows; a part `<Name>` picks a form of a union."""
+def _unknown_key(
+    place: Place, key: str, root: type[BaseModel], model: type[BaseModel] | None
+) -> str:
+    """Say that a model at a place knows no such key, and which key or setting it may be."""
+    if model is None:
+        return "is not a known key"
+    names = [".".join(name) for name, _ in marks.fields(root)]
+    sections = {name.partition(".")[0] for name in names if "." in name}
+    if len(place) > 1 or (place and place[0] not in sections):
+        return "is not a known key" + key_hint(key, model.model_fields)
+    if not place and key in names:
+        return f"is not a known key: write {key.partition('.')[2]} inside {key.partition('.')[0]}"
+    section = ".".join(map(str, place))
+    meant = synonyms.settings(f"{section}.{key}" if section else key, names)
+    near = hint(key, model.model_fields)
+    if not meant and near:
+        return f"is not a known key{near}"
+    meant = meant or _nearly(key, names)
+    if not meant:
+        return "is not a known key"
+    is_own = all(name.rpartition(".")[0] == section for name in meant)
+    opening = "is not a known key" if is_own or not section else f"is not a key of {section}"
+    return f"{opening}; did you mean {_choice(key, (_told(name, section) for name in meant))}?"
+
+
+def _nearly(key: str, names: Collection[str]) -> list[str]:
+    """The settings, of whatever section, whose key is much like this one."""
+    keys = {name.rpartition(".")[2] for name in names}
+    near = difflib.get_close_matches(key[:100], list(keys), n=1, cutoff=0.8)
+    return synonyms.settings(near[0], names) if near else []
+
+
+def _told(name: str, section: str) -> str:
+    """A setting's dotted name as it is told to who wrote in a section."""
+    above, _, key = name.rpartition(".")
+    if above == section:
+        return repr(key)
+    return repr(name) if above else f"{name!r}, at the top level"
+
+
+def _model_at(place: Iterable[str | int], root: type[BaseModel]) -> type[BaseModel] | None:
+    """The model whose keys a place has; a part `<Name>` picks a form of a union."""
     here: type[BaseModel] | None = root
+    forms = [root]
     for part in place:
-        fields = here.model_fields if here else {}
-        if isinstance(part, str) and part in fields:
-            forms = _models_in(fields[part].annotation)
+        if isinstance(part, str) and part.startswith("<"):
+            here = next((form for form in forms if f"<{form.__name__}>" == part), here)
+        elif here and isinstance(part, str) and part in here.model_fields:
+            forms = models_in(here.model_fields[part].annotation)
             here = forms[0] if forms else None
-        elif isinstance(part, str) and part.startswith("<"):
-            here = next((m for m in Strict.__subclasses__() if f"<{m.__name__}>" == part), here)
-    return list(here.model_fields) if here else []
+    return here
 
 
-def _models_in(annotation: object) -> list[type[BaseModel]]:
+def models_in(annotation: object) -> list[type[BaseModel]]:
+    """Return the models that a type is made of, in the order written."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for part in get_args(annotation) for model in _models_in(part)]
+    return [model for part in get_args(annotation) for model in models_in(part)]
 
 
 def _needs(what: str) -> Callable[[dict[str, object], str], str]:

@@ -1,6 +1,7 @@
 """Loading: every problem at once, worded for people, and what `--set` changes."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -149,7 +150,30 @@ def test_wrong_overrides(override, expected):
     assert found == [expected]
 
 
-@pytest.mark.parametrize("text", [BASE, EXAMPLE, data("{sparsity: {base: 0.5, 0: 0.1}}")])
+FORMS = [
+    "{geometric: 0.5}",
+    "{geometric: {ratio: 0.5, start: 2}}",
+    "{geometric: {ratio: 0.5, first: 0.3}}",
+    "{geomspace: {start: 0.1, stop: 1}}",
+    "{linspace: {start: 0.1, stop: 1}}",
+    "{power: 1.5}",
+    "{power: {exponent: 1.5, first: 1}}",
+    "{power: {exponent: 1.5, first: 0.3}}",
+    "{power: {exponent: -1.5, total: 1.1}}",
+    "{base: {power: {exponent: 1.5, total: 1.1}}, last: 0.2, 0: 0.3}",
+]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BASE,
+        EXAMPLE,
+        data("{sparsity: {base: 0.5, 0: 0.1}}"),
+        *(data(f"{{feature_probability: {form}, importance: {form}}}") for form in FORMS),
+        swept(f"data.importance: [{', '.join(FORMS)}]"),
+    ],
+)
 def test_resolved_loads_again(text):
     experiment = load(text)
     again = load(strict_yaml.dumps(config.resolved(experiment)))
@@ -162,6 +186,36 @@ def test_resolved_loads_again(text):
 def test_schema_names_the_sections():
     schema = json.loads(json.dumps(config.json_schema()))
     assert {"name", "model", "data", "train", "sweep", "expect"} <= set(schema["properties"])
+
+
+def test_schema_holds_every_form_of_a_vector():
+    schema = config.json_schema()
+    forms = {next(iter(d["properties"])): d for d in definitions(schema, vectors.FORMS.values())}
+    assert set(forms) == set(vectors.FORMS)
+    choices = [
+        c["$ref"]
+        for c in schema["$defs"]["DataSettings"]["properties"]["importance"]["oneOf"]
+        if "$ref" in c
+    ]
+    assert {f"#/$defs/{form.__name__}" for form in vectors.FORMS.values()} < set(choices)
+    for key in ("geometric", "power"):
+        assert {"type": "number"} in forms[key]["properties"][key]["anyOf"]
+    assert set(schema["$defs"]["Law"]["properties"]) == {"exponent", "first", "total"}
+    assert set(schema["$defs"]["Progression"]["properties"]) == {"ratio", "start", "first"}
+
+
+def test_schema_takes_what_is_written_short():
+    """A list for an axis, and no key for a vector with exceptions that is one of a form."""
+    defined = config.json_schema()["$defs"]
+    axis = defined["Sweep"]["properties"]["parameters"]["additionalProperties"]["oneOf"]
+    assert {"type": "array", "items": {}} in axis[0]["anyOf"]
+    keys = re.compile(defined["Entries"]["propertyNames"]["pattern"])
+    assert all(keys.search(key) for key in ("base", "first", "last", "0", "12"))
+    assert not any(keys.search(key) for key in (*vectors.FORMS, "zipf", "-1", "1234567890"))
+
+
+def definitions(schema, models):
+    return [schema["$defs"][model.__name__] for model in models]
 
 
 def test_configuration_needs_no_jax():
