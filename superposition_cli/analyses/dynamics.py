@@ -34,7 +34,7 @@ from superposition_cli.measures.course import (
     windows,
 )
 from superposition_cli.running import grid
-from superposition_cli.running.history import log_spaced
+from superposition_cli.running.history import snapshot_steps
 from superposition_cli.running.results import Results
 from superposition_cli.theory import correlation
 from superposition_cli.toy import evaluate, metrics, train
@@ -236,7 +236,7 @@ STICKY = {
 def _few_snapshots(cells: needs.Cells) -> Place | None:
     """The number of snapshots, where they part training into too few windows."""
     kept = cells.experiment.train.snapshots
-    steps = [log_spaced(setting.train.steps, kept) for setting in cells.settings(needs.STEPS)]
+    steps = [snapshot_steps(setting.train.steps, kept) for setting in cells.settings(needs.STEPS)]
     few = any(len(edges(step)) <= FEWEST_WINDOWS for step in steps)
     return ("train", "snapshots") if few else None
 

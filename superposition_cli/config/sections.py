@@ -7,7 +7,7 @@ demands of another of its own section is checked here, of another section in `mi
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from superposition_cli.config import words
 from superposition_cli.config.complaints import Complaint, Strict, refuse
@@ -26,6 +26,7 @@ from superposition_cli.config.vectors import Vector
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+MOST_SNAPSHOTS = 1000  # of one model
 Instances = Annotated[int, Field(ge=1, le=10**8)]
 Sets = Annotated[
     tuple[Annotated[tuple[int, ...], Field(strict=False, min_length=1)], ...],
@@ -98,6 +99,41 @@ def _default_momentum(train: dict[str, object]) -> float:
     return 0.0 if train.get("optimizer") == "sgd" else 0.9
 
 
+class Every(Strict):
+    """Every so many updates, from the initialisation on."""
+
+    every: Annotated[int, Field(ge=1, le=10**8)]
+
+
+def _snapshots_form(value: object) -> str:
+    if isinstance(value, dict | Every):
+        return "<Every>"
+    return "<steps>" if isinstance(value, list | tuple) else "<count>"
+
+
+Snapshots = Annotated[
+    Annotated[int, Field(ge=0, le=MOST_SNAPSHOTS), Tag("<count>")]
+    | Annotated[Every, Tag("<Every>")]
+    | Annotated[
+        tuple[Annotated[int, Field(ge=0, le=10**8)], ...],
+        Field(strict=False, max_length=MOST_SNAPSHOTS),
+        Tag("<steps>"),
+    ],
+    Discriminator(_snapshots_form),
+]
+
+
+def _bad_snapshots(wanted: int | Every | tuple[int, ...], steps: int) -> Iterator[Complaint]:
+    """Complain about snapshots that there are not, are too many, or in no order."""
+    if isinstance(wanted, Every) and steps // wanted.every >= MOST_SNAPSHOTS:
+        many = f"asks for {steps // wanted.every + 1:,} snapshots of {steps:,} steps"
+        yield Complaint(("snapshots", "every"), f"{many}; at most {MOST_SNAPSHOTS:,} are kept")
+    if isinstance(wanted, tuple) and list(wanted) != sorted(set(wanted)):
+        yield Complaint(("snapshots",), "must name each step once, in their order")
+    if isinstance(wanted, tuple) and max(wanted, default=0) > steps:
+        yield Complaint(("snapshots",), f"names step {max(wanted):,}; the last of all is {steps:,}")
+
+
 class TrainSettings(Strict):
     """How a model is trained, and how its final loss is measured."""
 
@@ -126,7 +162,12 @@ class TrainSettings(Strict):
     loss_reduction: Annotated[Literal["sum_features", "mean_features"], COMPILES] = "sum_features"
     eval_samples: Annotated[int, Field(ge=1, le=2**24), COMPILES] = 131_072
     dtype: Annotated[Literal["float32", "float64"], COMPILES] = "float32"
-    snapshots: Annotated[int, Field(ge=0, le=1000), FIXED] = 20
+    snapshots: Annotated[Snapshots, FIXED] = 20
+
+    @model_validator(mode="after")
+    def _keeps_what_there_is(self) -> "TrainSettings":
+        refuse(_bad_snapshots(self.snapshots, self.steps))
+        return self
 
     @model_validator(mode="after")
     def _agrees(self) -> "TrainSettings":

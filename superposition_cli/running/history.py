@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from superposition_cli.config.sections import Every
 from superposition_cli.running.fsio import Arrays
 
 LOSS_STEPS = 200
@@ -17,6 +18,17 @@ def log_spaced(steps: int, most: int) -> np.ndarray:
         return np.zeros(1, np.int64)
     spaced = np.geomspace(1, steps, most)
     return np.unique(np.rint(spaced).astype(np.int64) - 1)
+
+
+def snapshot_steps(steps: int, wanted: int | Every | tuple[int, ...]) -> np.ndarray:
+    """Return the steps before whose update parameters are kept; step `steps` is the end.
+
+    A count is spread as by `log_spaced`; `Every` begins at 0 and takes in the end where it falls
+    on it; steps that are named are as they are.
+    """
+    if isinstance(wanted, Every):
+        return np.arange(0, steps + 1, wanted.every)
+    return np.array(wanted, np.int64) if isinstance(wanted, tuple) else log_spaced(steps, wanted)
 
 
 class History:

@@ -14,7 +14,7 @@ from superposition_cli.running import devices, fsio, grid
 from superposition_cli.running.devices import Machine
 from superposition_cli.running.folder import Run, environment, now
 from superposition_cli.running.grid import Plan
-from superposition_cli.running.history import LOSS_STEPS
+from superposition_cli.running.history import LOSS_STEPS, snapshot_steps
 from superposition_cli.toy import objectives
 from superposition_cli.toy.metrics import METRICS
 
@@ -40,11 +40,12 @@ def make_plan(experiment: Experiment, machine: Machine, max_models: int) -> Plan
 def estimate(plan: Plan, machine: Machine) -> Estimate:
     """Count what a plan will take on this machine."""
     programs, memory, disk, steps = set(), 0, 0, 0
-    snapshots = plan.experiment.base.train.snapshots
+    wanted = plan.experiment.base.train.snapshots
     for group in plan.groups:
         segment = devices.segment_steps(machine, group.spec, group.chunk_models)
         lengths = {min(segment, group.spec.steps), group.spec.steps % segment} - {0}
         programs |= {(group.spec, group.chunk_models, length) for length in lengths}
+        snapshots = len(snapshot_steps(group.spec.steps, wanted))
         size = devices.parameters(group.spec) * (snapshots + 1) + LOSS_STEPS + 50
         disk += group.n_models * size * (8 if group.spec.dtype == "float64" else 4)
         work = devices.model_bytes(group.spec) + 4 * devices.parameters(group.spec) * (

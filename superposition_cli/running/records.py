@@ -36,7 +36,8 @@ def records(
 ) -> Records:
     """Gather the results of the first `len(model)` models of a chunk; the rest are copies.
 
-    A diverged model has no loss: NaN. snapshots are [S, K, ...].
+    A diverged model has no loss: NaN. snapshots are [S, K, ...]; one of the end is what `state`
+    holds.
     """
     real = slice(0, len(model))
     finite_steps = np.asarray(state.finite_steps)[real]
@@ -46,7 +47,9 @@ def records(
     metrics |= {"finite_steps": finite_steps, "converged": history.converged()[real]}
     past = {"loss": history.loss[real], "loss_step": history.kept, "snapshot_step": snapshot_step}
     for name, leaf in snapshots.items():
-        past[f"snapshot_{name}"] = np.swapaxes(leaf[:, real], 0, 1)
+        is_end = (snapshot_step == spec.steps).reshape(-1, *[1] * (leaf.ndim - 1))
+        whole = np.where(is_end, np.asarray(state.params[name]), leaf) if is_end.any() else leaf
+        past[f"snapshot_{name}"] = np.swapaxes(whole[:, real], 0, 1)
     weights = {name: np.asarray(leaf)[real] for name, leaf in state.params.items()}
     return Records(*({"model": model, **part} for part in (weights, past, metrics)))
 

@@ -19,7 +19,7 @@ from superposition_cli.errors import SpError
 from superposition_cli.running import grid, tables
 from superposition_cli.running.folder import Run
 from superposition_cli.running.grid import Chunk, Plan
-from superposition_cli.running.history import History, log_spaced
+from superposition_cli.running.history import History, snapshot_steps
 from superposition_cli.running.records import axes, records
 from superposition_cli.toy import evaluate, train
 from superposition_cli.toy.spec import Knobs, Spec, State
@@ -123,7 +123,7 @@ def _prepare(run: Run, plan: Plan, chunk: Chunk, spec: Spec) -> Work:
         eval_keys,
         run.manifest["groups"][chunk.group]["segment_steps"],
         tuple(run.manifest["metrics"]),
-        log_spaced(spec.steps, experiment.base.train.snapshots),
+        snapshot_steps(spec.steps, experiment.base.train.snapshots),
     )
 
 
