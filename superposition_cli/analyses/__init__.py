@@ -3,6 +3,8 @@
 A new analysis is a new file here, with its `ANALYSIS` at the foot, and one line in `ANALYSES`.
 """
 
+from collections.abc import Iterable
+
 from superposition_cli.analyses import (
     adversarial,
     basis,
@@ -35,6 +37,7 @@ from superposition_cli.config.words import ELSEWHERE
 from superposition_cli.errors import InvalidInput
 from superposition_cli.running.grid import CHECKED_CELLS
 from superposition_cli.running.results import Results
+from superposition_cli.toy.metrics import METRICS
 
 ANALYSES: dict[str, Analysis] = {
     "adversarial": adversarial.ANALYSIS,
@@ -124,6 +127,28 @@ def analyze(results: Results, names: tuple[str, ...], again: bool = False) -> di
             findings.save(folder, name, kept)
         answers[name] = kept
     return answers
+
+
+def kept(results: Results) -> tuple[str, ...]:
+    """Return the analyses whose findings a run has, in the order of `ANALYSES`."""
+    folder = results.run.path / "findings"
+    return tuple(name for name in ANALYSES if (folder / f"{name}.json").is_file())
+
+
+def parted(names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return which names are of metrics and which of analyses, which come first.
+
+    Raises `InvalidInput` for a name that is neither.
+    """
+    given = tuple(dict.fromkeys(names))
+    known = (*ANALYSES, *METRICS)
+    if unknown := [name for name in given if name not in known]:
+        one = unknown[0]
+        raise InvalidInput(
+            f"{one}: is neither an analysis nor a metric{hint(one, known) or f'; {ELSEWHERE}'}"
+        )
+    questions = tuple(name for name in given if name in ANALYSES)
+    return tuple(name for name in given if name not in questions), questions
 
 
 def wanted(experiment: Experiment) -> tuple[str, ...]:

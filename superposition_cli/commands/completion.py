@@ -13,6 +13,14 @@ def configs(incomplete: str) -> list[str]:
     return [name for name in shipped.configs() if name.startswith(incomplete)]
 
 
+def questions(incomplete: str) -> list[str]:
+    """Return the analyses and metrics that begin so."""
+    from superposition_cli.analyses import ANALYSES
+    from superposition_cli.toy.metrics import METRICS
+
+    return [name for name in (*ANALYSES, *METRICS) if name.startswith(incomplete)]
+
+
 def settings(context: typer.Context, incomplete: str) -> list[str]:
     """Return fields that begin so, `data.kind=`, or, after the sign, what a field can be.
 

@@ -36,6 +36,18 @@ AllowDiverged = Annotated[
     bool, typer.Option("--allow-diverged", help="Exit 0 although models diverged.")
 ]
 MaxModels = Annotated[int, typer.Option("--max-models", min=1, help="Refuse larger grids.")]
+Asked = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[NAME]...",
+        help="Analyses or metrics; those of its configuration if none.",
+        autocompletion=completion.questions,
+    ),
+]
+Analyses = Annotated[
+    str,
+    typer.Option("--analyses", help="Comma-separated, beside those of the configuration."),
+]
 Again = Annotated[bool, typer.Option("--again", help="Compute findings anew.")]
 Use = Annotated[
     list[Path] | None,

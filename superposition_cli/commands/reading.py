@@ -31,11 +31,12 @@ def show(
 
 def analyze(
     run: given.RunName,
+    names: given.Asked = None,
     runs_dir: given.RunsDir = RUNS,
     again: given.Again = False,
     as_json: given.AsJson = False,
 ) -> None:
-    """Compute the findings a finished run does not have yet, without training."""
+    """Compute findings and metrics of a finished run from what it has saved, without training."""
     from superposition_cli import analyses
     from superposition_cli.report import terminal
     from superposition_cli.running.folder import locate
@@ -44,7 +45,10 @@ def analyze(
     results = Results(locate(run, runs_dir))
     if remark := analyses.selection.remark(results):
         tell(f"{results.run.path}: {remark}")
-    found = analyses.analyze(results, analyses.wanted(results.plan.experiment), again)
+    metrics, questions = analyses.parted(names or analyses.wanted(results.plan.experiment))
+    if added := results.measure(metrics):
+        tell(f"{results.run.path}: {', '.join(added)} added, from the saved weights")
+    found = analyses.analyze(results, questions, again)
     content = {name: dict(finding.numbers) for name, finding in found.items()}
     if as_json:
         rows = {name: list(finding.rows) for name, finding in found.items()}
@@ -56,6 +60,7 @@ def analyze(
 def report(
     runs: given.RunNames,
     runs_dir: given.RunsDir = RUNS,
+    asked: given.Analyses = "",
     again: given.Again = False,
     format_: given.Format = "html,md",
     quiet: given.Quiet = False,
@@ -63,7 +68,8 @@ def report(
     """Report on finished runs: a page, figures, and what was found on the terminal."""
     from superposition_cli.report import write
 
-    page, shown = write.report(runs, runs_dir, format_, again)
+    names = tuple(one for one in asked.split(",") if one)
+    page, shown = write.report(runs, runs_dir, format_, again, names)
     if not quiet:
         console(stderr=True).print(shown)
     give(f"{page}\n")

@@ -114,7 +114,7 @@ def carry_out(request: Request) -> Trained:
     run, plan = launch.open_run(experiment, source, path, machine, max_models, fresh)
     for remark in launch.remarks(plan):
         tell(f"{run.path}: {remark}")
-    for change in launch.drift(run, experiment, machine):
+    for change in launch.drift(run, machine):
         tell(f"{run.path}: {change}")
         run.log("changed", what=change)
     with (
@@ -122,8 +122,10 @@ def carry_out(request: Request) -> Trained:
         stoppable(tell) as stopping,
         progress.shown(console(True), plan, quiet) as show,
     ):
+        for news in launch.adopt(run, experiment, source):
+            tell(f"{run.path}: {news}")
         missing = False
-        for news in driver.run_all(run, plan, local, machine.workers, stopping.is_set):
+        for done in driver.run_all(run, plan, local, machine.workers, stopping.is_set):
             missing = True
-            show(news)
+            show(done)
     return Trained(run.status().get("diverged", 0), missing)

@@ -68,12 +68,15 @@ class Content(NamedTuple):
 
 
 def gather(results: Results) -> Content:
-    """Read a finished run, computing and keeping the findings that it does not have yet."""
+    """Read a finished run, computing and keeping the findings that it does not have yet.
+
+    Those that its configuration wants, and those that it has been asked for since.
+    """
     run, experiment = results.run, results.plan.experiment
     verdicts = claims.check(results, experiment.expect)
     answers: dict[str, Finding] = {}
     refused: dict[str, str] = {}
-    for name in analyses.wanted(experiment):
+    for name in dict.fromkeys((*analyses.wanted(experiment), *analyses.kept(results))):
         try:
             answers |= analyses.analyze(results, (name,))
         except InvalidInput as problem:

@@ -16,33 +16,42 @@ from superposition_cli.running.results import Results
 
 
 def report(
-    names: Sequence[str], runs_dir: Path, formats: str = "html,md", again: bool = False
+    names: Sequence[str],
+    runs_dir: Path,
+    formats: str = "html,md",
+    again: bool = False,
+    asked: tuple[str, ...] = (),
 ) -> tuple[Path, RenderableType]:
     """Write the reports of runs; return the page to open, and what a terminal shows.
 
+    asked: analyses beside those that the configurations want.
     Several runs are compared as well, in a page in the report folder of the first.
     """
     kinds = tuple(dict.fromkeys(word.strip() for word in formats.split(",")))
     if unknown := [kind for kind in kinds if kind not in ("html", "md")]:
         raise InvalidInput(f"--format {unknown[0]}: there are html and md")
     paths = [locate(name, runs_dir) for name in names]
-    gathered = [_gathered(path, again) for path in paths]
+    gathered = [_gathered(path, again, asked) for path in paths]
     written = [page.write(one, kinds) for one in gathered]
     if len(gathered) == 1:
         return written[0], summary.view(gathered[0])
     return compare.write(gathered, kinds), compare.view(gathered)
 
 
-def _gathered(path: Path, again: bool) -> Content:
+def _gathered(path: Path, again: bool, asked: tuple[str, ...]) -> Content:
     results = Results(path)
     if again:
         analyses.analyze(results, analyses.wanted(results.plan.experiment), again=True)
+    analyses.analyze(results, asked, again)
     return content.gather(results)
 
 
 def plot(name: str, runs_dir: Path, figure: str, output: Path | None) -> str:
     """Draw one figure into a file and return the file's path; without a name, all names."""
-    drawn = page.drawings(content.gather(Results(locate(name, runs_dir))))
+    results = Results(locate(name, runs_dir))
+    if (question := figure.split("-")[0]) in analyses.ANALYSES:
+        analyses.analyze(results, (question,))
+    drawn = page.drawings(content.gather(results))
     if not figure:
         return "\n".join(drawn)
     if figure not in drawn:

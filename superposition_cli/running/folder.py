@@ -26,6 +26,7 @@ from superposition_cli.running.fsio import Arrays
 from superposition_cli.version import __version__
 
 SCHEMA_VERSION = 1
+Axes = tuple[str, ...]  # names of an array's axes
 PARTS = ("weights", "history", "metrics")
 PACKAGES = ("superposition-cli", "jax", "jaxlib", "optax", "numpy", "safetensors")
 
@@ -41,12 +42,11 @@ class Run:
     def create(cls, path: Path, manifest: Mapping[str, Any], files: Mapping[str, str]) -> "Run":
         """Make the folder; `run.json` comes last and says that it is whole."""
         fsio.make_folder(path / "chunks")
-        for name, text in files.items():
-            fsio.write_text(path / name, text)
+        run = cls(path, {"schema_version": SCHEMA_VERSION, **manifest})
+        run.rewrite(files)
         fsio.write_json(path / "env.json", environment())
-        full = {"schema_version": SCHEMA_VERSION, **manifest}
-        fsio.write_json(path / "run.json", full)
-        return cls(path, full)
+        fsio.write_json(path / "run.json", run.manifest)
+        return run
 
     @classmethod
     def open(cls, path: Path) -> "Run":
@@ -59,6 +59,11 @@ class Run:
         if not isinstance(manifest, dict) or manifest.get("schema_version") != SCHEMA_VERSION:
             raise FolderRefused(f"{path}: run.json is not of layout version {SCHEMA_VERSION}")
         return cls(path, manifest)
+
+    def rewrite(self, files: Mapping[str, str]) -> None:
+        """Replace texts of the folder, each whole."""
+        for name, text in files.items():
+            fsio.write_text(self.path / name, text)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -93,7 +98,7 @@ class Run:
         self,
         index: int,
         parts: Mapping[str, Arrays],
-        axes: Callable[[str, str], tuple[str, ...]],
+        axes: Callable[[str, str], Axes],
         done: Mapping[str, Any],
     ) -> None:
         """Acknowledge a chunk: all its files, or nothing.
@@ -126,8 +131,24 @@ class Run:
         return fsio.read_json(self.chunk_folder(index) / "done.json")
 
     def read(self, index: int, part: str) -> Arrays:
-        """Return the arrays of one part (weights, history, metrics) of a chunk."""
-        return fsio.read_arrays(self.chunk_folder(index) / f"{part}.safetensors")
+        """Return the arrays of one part (weights, history, metrics) of a chunk.
+
+        With the metrics come those that were added since.
+        """
+        arrays = fsio.read_arrays(self.chunk_folder(index) / f"{part}.safetensors")
+        added = self._added(index)
+        return arrays | fsio.read_arrays(added) if part == "metrics" and added.is_file() else arrays
+
+    def add_metrics(self, index: int, arrays: Arrays, axes: Callable[[str, str], Axes]) -> None:
+        """Keep metrics of a committed chunk beside it, with those that were added before."""
+        file = self._added(index)
+        arrays = (fsio.read_arrays(file) if file.is_file() else {}) | arrays
+        names = {name: " ".join(axes(name, "metrics")) for name in arrays}
+        fsio.make_folder(file.parent)
+        fsio.write_arrays(file, arrays, {"schema_version": str(SCHEMA_VERSION), **names})
+
+    def _added(self, index: int) -> Path:
+        return self.path / "added" / f"{index:05d}.safetensors"
 
     def fault(self, index: int) -> str | None:
         """Say what is wrong with an acknowledged chunk, or None when it is sound."""

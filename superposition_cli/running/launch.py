@@ -93,8 +93,7 @@ def open_run(
         raise FolderRefused(f"{path}: holds files that are not of a run")
     plan = make_plan(experiment, machine, max_models)
     _demand_room(path, estimate(plan, machine), machine)
-    resolved = strict_yaml.dumps(config.resolved(experiment))
-    files = {"config.yaml": source.read_bytes().decode(), "config.resolved.yaml": resolved}
+    files = _configuration(experiment, source)
     files |= {_kept_as(i, one): one.text for i, one in enumerate(words.LOADED.values())}
     return Run.create(path, _manifest(experiment, plan, machine), files), plan
 
@@ -129,7 +128,7 @@ def remarks(plan: Plan) -> list[str]:
     return list(dict.fromkeys(said))
 
 
-def drift(run: Run, experiment: Experiment, machine: Machine) -> list[str]:
+def drift(run: Run, machine: Machine) -> list[str]:
     """Say what has changed since a run was made that its further numbers may depend on."""
     made = run.manifest["machine"]
     found = [
@@ -145,10 +144,26 @@ def drift(run: Run, experiment: Experiment, machine: Machine) -> list[str]:
             for name in ("jax", "jaxlib", "superposition-cli")
             if then[name] != here[name]
         ]
-    extra = sorted(set(experiment.metrics) - set(run.manifest["metrics"]))
-    if extra:
-        found.append(f"metrics {', '.join(extra)} are not in this run, which keeps its own")
     return found
+
+
+def adopt(run: Run, experiment: Experiment, source: Path) -> list[str]:
+    """Take in what a configuration asks of an existing run, and say what is new in it.
+
+    What is trained is the same; metrics, analyses and claims may be others than they were. The
+    caller holds the folder's lock.
+    """
+    before = _read(run.path).model_copy(update={"name": experiment.name})
+    if before == experiment:
+        return []
+    added = {
+        "metrics": [one for one in experiment.metrics if one not in before.metrics],
+        "analyses": [one for one in experiment.analyses if one not in before.analyses],
+        "claims": [one.id for one in experiment.expect if one not in before.expect],
+    }
+    run.rewrite(_configuration(experiment, source))
+    run.log("asked", **added)
+    return [f"asked since: {what} {', '.join(names)}" for what, names in added.items() if names]
 
 
 def load(path: Path) -> tuple[Run, Plan]:
@@ -158,11 +173,22 @@ def load(path: Path) -> tuple[Run, Plan]:
     """
     run = Run.open(path)
     _demand_plugins(run)
+    return reopen(_read(path), run)
+
+
+def _read(path: Path) -> Experiment:
+    """The configuration that a folder was made from, or has taken in since."""
     try:
         text = (path / "config.resolved.yaml").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
         raise FolderRefused(f"{path}: config.resolved.yaml is unreadable ({problem})") from problem
-    return reopen(config.loads(text, str(path / "config.resolved.yaml")), run)
+    return config.loads(text, str(path / "config.resolved.yaml"))
+
+
+def _configuration(experiment: Experiment, source: Path) -> dict[str, str]:
+    """The two texts of a configuration: as written, and with every default explicit."""
+    resolved = strict_yaml.dumps(config.resolved(experiment))
+    return {"config.yaml": source.read_bytes().decode(), "config.resolved.yaml": resolved}
 
 
 def differences(known: object, asked: object, at: str = "") -> list[str]:

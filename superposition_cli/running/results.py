@@ -6,17 +6,20 @@ run.cells["loss_normalised"]; run.weights["W"].shape
 """
 
 import functools
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from superposition_cli.config.complaints import hint
 from superposition_cli.errors import FolderRefused, InvalidInput
-from superposition_cli.running import launch, tables
+from superposition_cli.running import launch, measuring, tables
 from superposition_cli.running.folder import Run
 from superposition_cli.running.fsio import Arrays
 from superposition_cli.running.grid import Plan
 from superposition_cli.running.records import SHARED
+from superposition_cli.toy.metrics import METRICS
 
 VECTORS = ("feature_probability", "importance")
 
@@ -130,6 +133,23 @@ class Results:
     def metrics(self) -> Arrays:
         """Every metric of every model, the model axis first."""
         return self._joined("metrics")
+
+    def measure(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Compute metrics that the run was not trained with; return those it did not have.
+
+        Nothing is written where it has them all. Raises `FolderRefused` where another process
+        works in the folder, `InvalidInput` for a name that no metric has.
+        """
+        wanted = tuple(names)
+        if unknown := [name for name in wanted if name not in METRICS]:
+            raise InvalidInput(f"{unknown[0]}: there is no such metric{hint(unknown[0], METRICS)}")
+        if not wanted:
+            return ()
+        with self.run.locked():
+            added = measuring.measure(self.run, self.plan, wanted)
+        for stale in ("summary", "cells", "metrics"):
+            self.__dict__.pop(stale, None)
+        return added
 
     def model(self, number: int) -> Arrays:
         """Return the parameters of one model, by its number in summary.csv."""

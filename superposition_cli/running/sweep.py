@@ -20,6 +20,7 @@ from superposition_cli.running import grid, tables
 from superposition_cli.running.folder import Run
 from superposition_cli.running.grid import Chunk, Plan
 from superposition_cli.running.history import History, snapshot_steps
+from superposition_cli.running.measuring import measure
 from superposition_cli.running.records import axes, records
 from superposition_cli.toy import evaluate, train
 from superposition_cli.toy.spec import Knobs, Spec, State
@@ -223,7 +224,8 @@ def run_all(
         run.set_status(state, models=plan.n_models)
         raise
     diverged = sum(run.done(chunk.number)["diverged"] for chunk in plan.chunks)
-    tables.write(run, plan)
+    if not measure(run, plan, plan.experiment.metrics):
+        tables.write(run, plan)
     run.clean_up()
     run.log("complete", models=plan.n_models, diverged=diverged)
     run.set_status("complete", models=plan.n_models, diverged=diverged)
