@@ -54,7 +54,7 @@ def capacity(results: Results) -> Finding:
 def capacities(W: np.ndarray) -> np.ndarray:
     """Return the capacity of every feature in double precision: [n, m] -> [n]."""
     with jax.enable_x64(True):
-        return np.asarray(metrics.capacity(jnp.asarray(W, jnp.float64)))
+        return np.asarray(metrics.feature_dimensionality(jnp.asarray(W, jnp.float64)))
 
 
 def costs(model: Arrays, setting: Setting) -> np.ndarray:

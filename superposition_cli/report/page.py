@@ -14,6 +14,7 @@ from superposition_cli.analyses import claims
 from superposition_cli.report import labels, picker, show, style
 from superposition_cli.report.content import Content
 from superposition_cli.report.drawings import DRAWINGS
+from superposition_cli.report.drawings.loss import loss
 from superposition_cli.report.style import Drawing
 from superposition_cli.running import fsio
 from superposition_cli.version import __version__
@@ -40,14 +41,19 @@ class Picture(NamedTuple):
 
 
 def drawings(content: Content) -> dict[str, Drawing]:
-    """Draw all figures of a run's findings, by analysis and name: "phase-classes"."""
+    """Draw all figures of a run's findings, by analysis and name: "phase-classes".
+
+    After them, under "loss", how training went.
+    """
     with style.applied():
-        return {
+        found = {
             f"{analysis}-{one.name}": one
             for analysis, finding in content.findings.items()
             if analysis in DRAWINGS
             for one in DRAWINGS[analysis](finding, content.results)
         }
+        trained = loss(content.results)
+    return found | ({trained.name: trained} if trained else {})
 
 
 def pictures(content: Content) -> list[Picture]:

@@ -52,6 +52,8 @@ def plot(name: str, runs_dir: Path, figure: str, output: Path | None) -> str:
     if (question := figure.split("-")[0]) in analyses.ANALYSES:
         analyses.analyze(results, (question,))
     drawn = page.drawings(content.gather(results))
+    if not drawn:
+        raise InvalidInput(f"{results.run.path}: has no figures: no steps, and nothing asked of it")
     if not figure:
         return "\n".join(drawn)
     if figure not in drawn:

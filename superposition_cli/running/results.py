@@ -29,14 +29,14 @@ def model(run: Run, plan: Plan, number: int) -> Arrays:
     if not 0 <= number < plan.n_models:
         raise InvalidInput(f"{run.path}: has models 0 to {plan.n_models - 1}, not {number}")
     chunk, row = plan.find(number)
-    weights = _weights(run, chunk.number)
+    weights = _part(run, chunk.number, "weights")
     return {name: array[row] for name, array in weights.items() if name != "model"}
 
 
 @functools.lru_cache(maxsize=2)
-def _weights(run: Run, chunk: int) -> Arrays:
-    """The weights of a chunk; neighbouring models are mostly asked for one after the other."""
-    return run.read(chunk, "weights")
+def _part(run: Run, chunk: int, part: str) -> Arrays:
+    """A part of a chunk; neighbouring models are mostly asked for one after the other."""
+    return run.read(chunk, part)
 
 
 def column(texts: list[str]) -> np.ndarray:
@@ -154,6 +154,12 @@ class Results:
     def model(self, number: int) -> Arrays:
         """Return the parameters of one model, by its number in summary.csv."""
         return model(self.run, self.plan, number)
+
+    def curve(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the kept steps [H] of one model's training and the loss [H] at each."""
+        chunk, row = self.plan.find(number)
+        history = _part(self.run, chunk.number, "history")
+        return history["loss_step"], history["loss"][row]
 
     def to_pandas(self) -> object:
         """Return summary.csv as a pandas DataFrame (needs the `analysis` extra)."""

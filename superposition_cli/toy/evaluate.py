@@ -27,8 +27,8 @@ MOST_NODES = 65_536  # of the quadrature that judges a model
 class Judgement(NamedTuple):
     """The loss a model is judged by, and how far off it may be."""
 
-    loss: Array  # []
-    error: Array  # [], standard error of the samples, or what it gained on the rule of training
+    loss: Array  # [], or [n] of features
+    error: Array  # likewise; standard error of the samples, or what a finer rule changed
 
 
 def evaluation_loss(spec: Spec, knobs: Knobs, key: Key, params: SomeParams) -> Judgement:
@@ -74,24 +74,42 @@ def reference_loss(spec: Spec, knobs: Knobs, key: Key) -> Scalar:
     return jnp.sum(knobs.importance * (square - mean**2))
 
 
+def feature_loss(spec: Spec, knobs: Knobs, key: Key, params: SomeParams) -> Judgement:
+    """Return every feature's part of the loss, I_i E(y_i - y'_i)², and its error: [n] each.
+
+    They add up to the loss. Without sampling where that is, else over the same samples. The loss
+    is linear in the importances: its gradient by them is every output's error. NaN where an
+    objective judges something else than answers. The key is consumed.
+    """
+    importance = jnp.asarray(knobs.importance)
+    if OBJECTIVES[spec.objective].judge is not None:
+        return Judgement(*jnp.full((2, spec.n_features), jnp.nan, importance.dtype))
+    if has_expected_loss(spec):
+
+        def weighed(importance: Array, finer: int) -> Array:
+            return expected_loss(spec, knobs._replace(importance=importance), params, finer)
+
+        fine, coarse = (
+            importance * jax.grad(weighed)(importance, finer)
+            for finer in (affordable(spec, MOST_NODES), 0)
+        )
+        return Judgement(fine, jnp.abs(coarse - fine))
+
+    def of_batch(t: Array) -> Array:
+        return errors(spec, knobs, params, _batch(spec, knobs, key, t)).mean(1)
+
+    batches = _batches(spec)
+    each = jax.lax.map(of_batch, jnp.arange(batches))
+    return Judgement(each.mean(0), each.std(0) / jnp.sqrt(max(batches - 1, 1)))
+
+
 def feature_errors(spec: Spec, knobs: Knobs, key: Key, params: SomeParams) -> PerFeature:
     """Return every output's expected squared error, whatever its importance: [n].
 
-    Without sampling where possible, else over `spec.eval_samples` samples, drawn as by
-    `evaluation_loss`. The key is consumed.
+    See `feature_loss`. The key is consumed.
     """
-    if has_expected_loss(spec):
-        finer = affordable(spec, MOST_NODES)
-        alone = jnp.eye(spec.n_features, dtype=knobs.importance.dtype)
-        return jax.vmap(
-            lambda one: expected_loss(spec, knobs._replace(importance=one), params, finer)
-        )(alone)
     equal = knobs._replace(importance=jnp.ones_like(knobs.importance))
-
-    def of_batch(t: Array) -> Array:
-        return errors(spec, equal, params, _batch(spec, knobs, key, t)).mean(1)
-
-    return jax.lax.map(of_batch, jnp.arange(_batches(spec))).mean(0)
+    return feature_loss(spec, equal, key, params).loss
 
 
 def _batches(spec: Spec) -> int:
@@ -128,10 +146,21 @@ def judge(
     def one(knobs: Knobs, key: Array, params: SomeParams) -> dict[str, Array]:
         loss, error = evaluation_loss(spec, knobs, key, params)
         null = reference_loss(spec, knobs, key)
-        W = models.MODELS[spec.model].embedding(params)
-        activity = jnp.asarray(data.SAMPLERS[spec.data].marginal(spec, knobs))
-        measured = {name: metrics.METRICS[name].compute(W, activity) for name in names}
+        given = _given(spec, knobs, key, params, names)
+        asked = {name: metrics.METRICS[name] for name in names}
+        measured = {name: one.compute(*given[one.of]) for name, one in asked.items()}
         judged = {"loss": loss, "loss_error": error, "null_loss": null}
         return {**judged, "loss_normalised": loss / null, **measured}
 
     return jax.vmap(one)(knobs, keys, params)
+
+
+def _given(
+    spec: Spec, knobs: Knobs, key: Key, params: SomeParams, names: tuple[str, ...]
+) -> dict[str, tuple[Array, Array]]:
+    """What metrics are computed of; parts of the loss where one asks for them."""
+    W = models.MODELS[spec.model].embedding(params)
+    found = {"embedding": (W, jnp.asarray(data.SAMPLERS[spec.data].marginal(spec, knobs)))}
+    if any(metrics.METRICS[name].of == "loss" for name in names):
+        found["loss"] = feature_loss(spec, knobs, key, params)
+    return found

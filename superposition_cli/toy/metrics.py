@@ -10,7 +10,7 @@ compares directions is a pure number.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -111,22 +111,14 @@ def feature_dimensionality(W: SomeEmbedding) -> PerFeature:
 
     D_i = ‖W_i‖² / Σ_j (Ŵ_i·W_j)² = ‖W_i‖⁴ / Σ_j M_ij², in [0, 1]; 1 is a dimension of its
     own, 1/2 an antipodal pair, 2/3 a triangle. 0 where ‖W_i‖ < 1e-6. It does not depend on
-    the overall scale, so mask unrepresented features in histograms.
+    the overall scale, so mask unrepresented features in histograms. Under another name it is
+    the capacity C_i of Scherlis et al. 2022, "Polysemanticity and capacity in neural networks".
     Source: Elhage et al. 2022.
     """
     norms = feature_norms(W)
     nonzero = norms >= ZERO_NORM
     along = jnp.sum(_inner(_directions(W), W) ** 2, axis=1)
     return jnp.where(nonzero, norms**2 / jnp.where(nonzero, along, 1), 0)
-
-
-def capacity(W: SomeEmbedding) -> PerFeature:
-    """Return the capacity C_i of every feature, which is D_i under another name: -> [n].
-
-    C_i = (W_i·W_i)² / Σ_j (W_i·W_j)². See `feature_dimensionality`.
-    Source: Scherlis et al. 2022, "Polysemanticity and capacity in neural networks".
-    """
-    return feature_dimensionality(W)
 
 
 def sum_dimensionality(W: SomeEmbedding) -> Number:
@@ -291,11 +283,16 @@ def _mean_where(
 
 
 class Metric(NamedTuple):
-    """One measurement of an embedding, as a run stores it."""
+    """One measurement of a model, as a run stores it.
 
-    compute: Callable[[Array, Array], Array]  # (W [n, m], how often each feature is active [n])
+    compute: of "embedding" (W [n, m], how often each feature is active [n]); of "loss" (each
+        feature's part of the loss [n], the error of that [n]).
+    """
+
+    compute: Callable[[Array, Array], Array]
     axes: tuple[str, ...]  # of feature, neuron; () is one number per model
     about: str
+    of: Literal["embedding", "loss"] = "embedding"
 
 
 def _scalar(function: Callable[[Array], Array], about: str) -> Metric:
@@ -315,6 +312,12 @@ def _per_neuron(function: Callable[[Array], Array], about: str) -> Metric:
 
 
 METRICS: dict[str, Metric] = {
+    "feature_loss": Metric(
+        lambda loss, error: loss, ("feature",), "each feature's part of the loss", "loss"
+    ),
+    "feature_loss_error": Metric(
+        lambda loss, error: error, ("feature",), "how far off feature_loss may be", "loss"
+    ),
     "feature_norms": _per_feature(feature_norms, "length of each feature's vector"),
     "n_represented": _scalar(n_represented, "features with a norm above 1/2"),
     "represented_fraction": _scalar(represented_fraction, "features with a norm above 1/2, of all"),
@@ -323,13 +326,11 @@ METRICS: dict[str, Metric] = {
     "superposition": _per_feature(superposition, "squared interference met by each feature"),
     "polysemanticity": _per_feature(polysemanticity, "root of superposition"),
     "net_interference": Metric(
-        net_interference,
-        ("feature",),
-        "interference met by each feature, others weighted by activity",
+        net_interference, ("feature",), "interference met, others weighted by activity"
     ),
     "dims_per_feature": _scalar(dims_per_feature, "D*, hidden dimensions per feature"),
     "feature_dimensionality": _per_feature(feature_dimensionality, "D_i, its share of a dimension"),
-    "capacity": _per_feature(capacity, "C_i, the same as feature_dimensionality"),
+    "capacity": _per_feature(feature_dimensionality, "C_i, the same as feature_dimensionality"),
     "sum_dimensionality": _scalar(sum_dimensionality, "sum of D_i, at most the rank"),
     "embedding_rank": _scalar(embedding_rank, "hidden directions in use"),
     "leverage": _per_feature(leverage, "R² of the best linear probe, equal variances"),

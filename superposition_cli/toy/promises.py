@@ -153,7 +153,8 @@ def _of_objective(spec: Spec, knobs: Knobs, key: jax.Array, params: Params) -> I
 def _of_metric(spec: Spec, name: str, knobs: Knobs) -> Iterator[Fault]:
     sizes = {"feature": spec.n_features, "neuron": spec.n_hidden}
     metric, W = METRICS[name], _array(spec, spec.n_features, spec.n_hidden)
-    returned = jax.eval_shape(metric.compute, W, knobs.feature_probability)
+    given = W if metric.of == "embedding" else knobs.importance
+    returned = jax.eval_shape(metric.compute, given, knobs.feature_probability)
     expected = tuple(sizes[axis] for axis in metric.axes)
     if returned.shape != expected:
         yield "compute", f"returns the shape {list(returned.shape)}, not {list(expected)}"

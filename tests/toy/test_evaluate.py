@@ -182,3 +182,40 @@ def test_metrics_are_those_of_each_model():
         for name in names:
             expected = metrics.METRICS[name].compute(W, own.feature_probability)
             np.testing.assert_allclose(judged[name][k], expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(("model", "sampler", "target"), MATRIX)
+@pytest.mark.parametrize("few", [True, False], ids=["few", "many"])
+def test_parts_of_features_are_their_squared_errors_and_add_up(model, sampler, target, few):
+    """Against a hundred thousand other samples, whatever the model, data and target."""
+    changes = {"model": model, "data": sampler, "target": target}
+    if few:
+        spec = make_spec(n_features=3, sets=((0, 2), (1,)), **changes)
+        knobs = make_knobs(feature_probability=[0.3, 0.2, 0.3], importance=[1.0, 0.5, 2.0], low=0.0)
+    else:
+        spec, knobs = wide_spec(**changes), wide_knobs()
+    params = models.MODELS[model].init(spec, knobs, make_keys(1)[0])
+    (key,) = judging_keys((1, 2), (0,))
+    part, error = evaluate.feature_loss(spec, knobs, key, params)
+    loss = evaluate.evaluation_loss(spec, knobs, key, params).loss
+    assert float(jnp.sum(part)) == pytest.approx(float(loss), rel=1e-5)
+    x = data.SAMPLERS[sampler].draw(spec, knobs, make_keys(1, seed=99)[0], 100_000)
+    off = data.TARGETS[target].answer(x) - models.MODELS[model].apply(params, x)
+    each = knobs.importance[:, None] * np.asarray(off, np.float64) ** 2
+    spread = each.std(1) / np.sqrt(each.shape[1])
+    drawn = 0 if evaluate.has_expected_loss(spec) else spread * np.sqrt(1e5 / spec.eval_samples)
+    assert (np.abs(part - each.mean(1)) < 5 * np.hypot(spread, drawn) + 1e-6).all()
+    assert (np.asarray(error) < 3 * drawn + 1e-3 * np.asarray(part) + 1e-6).all()
+    if not evaluate.has_expected_loss(spec):
+        assert (np.asarray(error) > 0.2 * drawn).all()
+
+
+def test_an_unimportant_feature_has_no_part_and_packings_have_none_at_all():
+    knobs = make_knobs(importance=[1.0, 0.0, 1.0], feature_probability=[0.3] * 3)
+    spec = make_spec(n_features=3)
+    params = models.MODELS["relu_output"].init(spec, knobs, make_keys(1)[0])
+    part = evaluate.feature_loss(spec, knobs, judging_keys((1, 2), (0,))[0], params).loss
+    assert part[1] == 0 < part[0]
+    packing = make_spec(n_features=3, model="linear", objective="packing")
+    found = evaluate.feature_loss(packing, knobs, judging_keys((1, 2), (0,))[0], params)
+    assert np.isnan(found.loss).all()
