@@ -91,6 +91,7 @@ def spec_of(workload: Workload, steps: int) -> Spec:
         anticorrelated_marginal="paper",
         target="identity",
         zero_based=True,
+        constant=False,
         objective="sampled",
         order=2,
         sparse_hidden=False,

@@ -24,6 +24,7 @@ SPEC = Spec(
     anticorrelated_marginal="paper",
     target="identity",
     zero_based=True,
+    constant=False,
     objective="sampled",
     order=2,
     sparse_hidden=False,

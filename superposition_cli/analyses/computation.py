@@ -89,8 +89,8 @@ def canonical(W: np.ndarray, U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def costs(setting: Setting, model: Arrays) -> np.ndarray:
     """Return what every feature costs, E (|x_i| - y_i)² / var |x_i|: [n].
 
-    By quadrature for up to six features, as the loss of the tables is; else on data that
-    neither trained nor selected a model.
+    By quadrature where patterns of activity are few, as the loss of the tables is; else on data
+    that neither trained nor selected a model.
     """
     spec = replace(grid.spec_of(setting), batch_size=BATCH, objective="sampled")
     with jax.enable_x64(spec.dtype == "float64"):

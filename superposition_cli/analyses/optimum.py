@@ -17,7 +17,7 @@ import numpy as np
 from superposition_cli.config import Setting
 from superposition_cli.errors import InvalidInput
 from superposition_cli.running import devices, grid
-from superposition_cli.toy import objectives, patterns, train
+from superposition_cli.toy import objectives, train
 from superposition_cli.toy.spec import Knobs, Params, Spec, State
 
 STARTS = 16
@@ -99,10 +99,8 @@ def exact(spec: Spec) -> Spec:
     if not objectives.has_null_loss(spec):
         raise InvalidInput(f"the exact optimum needs exact moments, and {spec.data} data have none")
     if not objectives.has_expected_loss(spec):
-        raise InvalidInput(
-            f"the exact optimum is for at most {patterns.MAX_FEATURES} features, "
-            f"not {spec.model} with {spec.n_features}"
-        )
+        why = objectives.without_patterns(spec)
+        raise InvalidInput(f"the exact optimum needs the expected loss, and {why}")
     return replace(
         spec,
         objective="population",

@@ -21,12 +21,13 @@ from superposition_cli.measures import geometry
 from superposition_cli.running.fsio import Arrays
 from superposition_cli.running.results import Results
 from superposition_cli.theory import correlation, linear
-from superposition_cli.toy.objectives import expected_loss, has_expected_loss
+from superposition_cli.toy.objectives import affordable, expected_loss, has_expected_loss
 from superposition_cli.toy.spec import Knobs, Params, Spec
 
 SHORTEST = 0.3  # of vectors looked at: ten features on one unit vector have .32 each
 COLLAPSED_COSINE = 0.95
 FINER = 4  # more quadrature nodes per axis than training has, whose error it may exploit
+MOST = 2**22  # numbers in the n by Q array of these nodes; six features never have so many
 
 
 class Partition(NamedTuple):
@@ -48,9 +49,9 @@ class ClosedForms(NamedTuple):
 def sets(results: Results) -> Finding:
     """Return cosines within and between sets for each cell's selected model, and its loss.
 
-    For up to six features the loss is the expected one, with more quadrature nodes than in
-    training (right to 1 % with four active features); else that of cells.csv. Cells whose
-    models all diverged are left out.
+    Where patterns of activity are few the loss is the expected one, with more quadrature nodes
+    than in training (right to 1 % with four active features); else that of cells.csv. Cells
+    whose models all diverged are left out.
     """
     models = selection.selected(results, "sets")
     models = sorted(models, key=lambda model: np.mean(model.setting.feature_probability()))
@@ -233,7 +234,8 @@ def _refined_loss(model: Selected) -> float:
 
 @partial(jax.jit, static_argnums=0)
 def _finer_loss(spec: Spec, knobs: Knobs, params: Params) -> jax.Array:
-    return expected_loss(spec, knobs, params, finer=FINER)
+    finer = min(FINER, affordable(spec, MOST // spec.n_features))
+    return expected_loss(spec, knobs, params, finer)
 
 
 def _losses(setting: Setting, loss: float) -> dict[str, float | None]:

@@ -195,7 +195,8 @@ def _add(table: str, word: str, entry: object, source: "Source") -> None:
     if table in words.TABLES:
         laws = frozenset(law for law in LAWS[table] if getattr(entry, law))
         marginal = _marginal if table == "SAMPLERS" else None
-        words.TABLES[table][word] = words.Word(laws, marginal, source)
+        choices = getattr(watched, "choices", None)
+        words.TABLES[table][word] = words.Word(laws, marginal, source, choices)
 
 
 LAWS = {

@@ -4,6 +4,7 @@
     learning_rate: Annotated[float, VARIES]           may differ inside a program: `Knobs`
     kind: Annotated[str, compiles("model")]           under another name in `Spec`
     low: Annotated[float, VARIES, compiles("zero_based", lambda low: low == 0)]
+    low: Annotated[float, compiles("constant", lambda low, high: low == high, beside="high")]
     seed: Annotated[int, KEYS]                        differs through random keys alone
     restarts: Annotated[int, FIXED]                   one for the whole grid
 
@@ -17,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-Reader = Callable[[object], Any]
+Reader = Callable[..., Any]
 
 
 class Part(Enum):
@@ -36,20 +37,25 @@ class Mark:
     name: of the field of `Spec` or `Knobs`; by default the setting's own.
     read: what that field is made of, from the setting's value.
     resolved: the root has a method `name`, which is asked instead.
+    beside: another setting of the section, whose value `read` takes too. It may vary inside a
+        program; what is read is then a flag that holds where it holds for all.
     """
 
     part: Part
     name: str | None = None
     read: Reader = lambda value: value
     resolved: bool = False
+    beside: str | None = None
 
 
 COMPILES, VARIES, KEYS, FIXED = (Mark(part) for part in Part)
 
 
-def compiles(name: str | None = None, read: Reader = lambda value: value) -> Mark:
-    """Mark a setting that compiles, under another name or in another form."""
-    return Mark(Part.SPEC, name, read)
+def compiles(
+    name: str | None = None, read: Reader = lambda value: value, beside: str | None = None
+) -> Mark:
+    """Mark a setting that compiles: under another name, in another form, or beside another."""
+    return Mark(Part.SPEC, name, read, beside=beside)
 
 
 def varies(read: Reader) -> Mark:
@@ -81,13 +87,24 @@ def readers(root: type[BaseModel], part: Part) -> dict[str, Reader]:
     return found
 
 
+def flags(root: type[BaseModel]) -> dict[str, str]:
+    """Return the fields of `Spec` that a second setting decides too, each with its dotted name."""
+    return {
+        mark.name or place[-1]: ".".join((*place[:-1], mark.beside))
+        for place, marks in fields(root)
+        for mark in marks
+        if mark.beside is not None
+    }
+
+
 def _reader(place: tuple[str, ...], mark: Mark) -> Reader:
     if mark.resolved:
         return lambda root: getattr(root, mark.name or place[-1])()
 
     def read(root: Any) -> Any:
-        for key in place:
+        for key in place[:-1]:
             root = getattr(root, key)
-        return mark.read(root)
+        names = [name for name in (place[-1], mark.beside) if name is not None]
+        return mark.read(*(getattr(root, name) for name in names))
 
     return read

@@ -13,9 +13,9 @@ from superposition_cli.config.sections import (
     TrainSettings,
 )
 from superposition_cli.config.vectors import Entries, InverseVariance, Numbers, complement, resolve
+from superposition_cli.theory import activity
 
 Groups = tuple[tuple[int, ...], ...]
-MAX_PATTERN_FEATURES = 6  # activity patterns are listed one by one up to here
 MAX_LEFT_OUT = 0.01  # share of inputs that exact_sparse may neglect
 MOST_DRAWN = 2**32  # numbers that one key yields
 VECTORS = (*PAIR, "importance")
@@ -30,7 +30,8 @@ def misfits(model: ModelSettings, data: DataSettings) -> list[Complaint]:
             found += _checked(model.n_features, data, name)
     if not found or not isinstance(data.importance, InverseVariance | Entries):
         found += _checked(model.n_features, data, "importance")
-    return found or list(_uneven_sets(data, probability(model.n_features, data)))
+    found = found or list(_uneven_sets(data, probability(model.n_features, data)))
+    return found or list(_without_variance(model, data))
 
 
 def out_of_range(data: DataSettings) -> list[Complaint]:
@@ -86,16 +87,16 @@ def objective_misfits(
 
 def _without_expected_loss(model: ModelSettings, data: DataSettings) -> str | None:
     """Say why the expected loss of a model and its data cannot be computed, if so."""
-    laws = words.SAMPLERS[data.kind].laws
-    of_moments = "of_moments" in words.MODELS[model.kind].laws
-    if of_moments and data.target == "identity" and "moments" in laws:
+    law, identity = words.SAMPLERS[data.kind], data.target == "identity"
+    of_model = words.MODELS[model.kind].laws
+    if identity and "of_moments" in of_model and "moments" in law.laws:
         return None
-    if "patterns" not in laws:
+    if "patterns" not in law.laws:
         return f"population needs the activity patterns of the data, and {data.kind} lists none"
-    if model.n_features > MAX_PATTERN_FEATURES:
-        why = f"population is for at most {MAX_PATTERN_FEATURES} features"
-        return f"{why}; this model has {model.n_features}"
-    return None
+    n, closed = model.n_features, identity and data.low == 0 and "few_active" in of_model
+    choices = (law.choices or activity.independent)(n, sets(n, data))
+    many = activity.excess(n, choices, closed, constant=data.low == data.high)
+    return many and f"population would need {many}"
 
 
 def _only_sampled(train: TrainSettings) -> Iterator[Complaint]:
@@ -193,13 +194,27 @@ def weights(n: int, data: DataSettings) -> Numbers:
     def inverse_variance() -> Numbers:
         if words.SAMPLERS[data.kind].source is not None:
             raise ValueError(f"cannot be inverse_variance: {data.kind} has variances of its own")
-        first, second = (data.low + data.high) / 2, _second_moment(data.low, data.high)
-        activity = marginal(data, probability(n, data))
-        return tuple(1 / (q * second - (q * first) * (q * first)) for q in activity)
+        variance = [_variance(q, data) for q in marginal(data, probability(n, data))]
+        for i, spread in enumerate(variance):
+            if spread <= 0:
+                raise ValueError(f"cannot be inverse_variance: feature {i} does not vary")
+        return tuple(1 / spread for spread in variance)
 
     return resolve(data.importance, n, 1.0, inverse_variance)
 
 
-def _second_moment(low: float, high: float) -> float:
-    """E v^2 of v ~ U[low, high]."""
-    return (low * low + low * high + high * high) / 3
+def _variance(q: float, data: DataSettings) -> float:
+    """The variance of a feature that is active with probability q, then U[low, high]."""
+    low, high = data.low, data.high
+    if low == high:
+        return q * (1 - q) * high * high
+    first, second = (low + high) / 2, (low * low + low * high + high * high) / 3
+    return q * second - (q * first) * (q * first)
+
+
+def _without_variance(model: ModelSettings, data: DataSettings) -> Iterator[Complaint]:
+    """Complain where every input would be the same."""
+    known = data.low == data.high and words.SAMPLERS[data.kind].source is None
+    if known and min(marginal(data, probability(model.n_features, data))) == 1:
+        why = "must be below high where every feature is always active: all inputs would be equal"
+        yield Complaint(("data", "low"), why)

@@ -51,6 +51,12 @@ class ModelSettings(Strict):
     n_hidden: Annotated[int, Field(ge=1, le=100_000), COMPILES]
 
 
+FORMS_OF_LOW = (
+    compiles("zero_based", lambda low: low == 0),
+    compiles("constant", lambda low, high: low == high, beside="high"),
+)
+
+
 class DataSettings(Strict):
     """How inputs are drawn, how their errors are weighed, and what is asked of them."""
 
@@ -58,7 +64,7 @@ class DataSettings(Strict):
     feature_probability: Annotated[Vector | None, resolves("feature_probability")] = None
     sparsity: Annotated[Vector | None, resolves("feature_probability")] = None
     importance: Annotated[Vector, resolves("importance")] = 1.0
-    low: Annotated[float, VARIES, compiles("zero_based", lambda low: low == 0)] = 0.0
+    low: Annotated[float, VARIES, *FORMS_OF_LOW] = 0.0
     high: Annotated[float, VARIES] = 1.0
     sets: Annotated[Sets | None, resolves("sets", Part.SPEC)] = None
     anticorrelated_marginal: Annotated[Literal["paper", "arena"], COMPILES] = "paper"
@@ -77,8 +83,10 @@ class DataSettings(Strict):
         elif len(given) != 1:
             sentence = "needs exactly one of feature_probability and sparsity"
             yield Complaint((given[-1],) if given else (), sentence)
-        if self.low >= self.high:
-            yield Complaint(("low",), f"must be below high; got {self.low:g} and {self.high:g}")
+        if self.low > self.high:
+            yield Complaint(("low",), f"must not exceed high; got {self.low:g} and {self.high:g}")
+        if self.low == self.high == 0:
+            yield Complaint(("high",), "must not be 0 as low is: all inputs would be 0")
         if self.kind in WITH_SETS and self.sets is None:
             yield Complaint(("sets",), f"is required for {self.kind} data")
         if self.kind in WITHOUT_SETS and self.sets is not None:

@@ -12,6 +12,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from superposition_cli.config.complaints import not_a_word, wrong
+from superposition_cli.theory import activity
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,13 @@ class Word(NamedTuple):
         `patterns` and `moments`, of a target `moments`, of an objective `fixed`.
     marginal: for data of a plug-in, the probabilities of a setting's features.
     source: None for what comes with the package.
+    choices: of data with patterns, what counts them; see `theory.activity`.
     """
 
     laws: frozenset[str] = frozenset()
     marginal: Callable[[Any], tuple[float, ...]] | None = None
     source: Source | None = None
+    choices: activity.Choices | None = None
 
 
 def _with(*laws: str) -> Word:
@@ -49,9 +52,15 @@ MODELS: Table = {
     "relu_hidden": Word(),
     "abs": Word(),
 }
+CHOICES = {
+    "uniform": activity.independent,
+    "correlated": activity.tied,
+    "anticorrelated": activity.exclusive,
+    "one_hot": activity.single,
+}
 SAMPLERS: Table = {
-    name: _with("patterns", "moments")
-    for name in ("uniform", "correlated", "anticorrelated", "one_hot")
+    name: _with("patterns", "moments")._replace(choices=choices)
+    for name, choices in CHOICES.items()
 }
 TARGETS: Table = {name: _with("moments") for name in ("identity", "abs")}
 OBJECTIVES: Table = {

@@ -10,19 +10,20 @@ of a chunk's models are resolved when the chunk is reached. A model is addressed
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from superposition_cli.config import Experiment, Setting, setting_words
 from superposition_cli.config.axes import compiles
-from superposition_cli.config.marks import Part, readers
+from superposition_cli.config.marks import Part, flags, readers
 from superposition_cli.errors import InvalidInput
 from superposition_cli.toy.spec import Knobs, Spec
 
 OF_SPEC, OF_KNOBS = readers(Setting, Part.SPEC), readers(Setting, Part.KNOBS)
+FLAGS = flags(Setting)
 MAX_MODELS = 10_000_000
 MAX_GROUPS = 2_000
 CHECKED_CELLS = 5_000  # grids up to here have every combination checked when planned
@@ -210,7 +211,7 @@ def cut(
     groups = []
     for choice in np.ndindex(*lengths):
         fixed = dict(zip(static, map(int, choice), strict=True))
-        spec = spec_of(_setting_of_group(experiment, fixed))
+        spec = _spec_of_group(experiment, fixed)
         groups.append(Group(spec, fixed, size, chunk_models(spec, size)))
     return Plan(experiment, tuple(groups))
 
@@ -218,6 +219,15 @@ def cut(
 def is_traced(names: tuple[str, ...]) -> bool:
     """Say whether an axis only varies what may differ inside one compiled program."""
     return not any(map(compiles, names))
+
+
+def _spec_of_group(experiment: Experiment, fixed: dict[int, int]) -> Spec:
+    """The static part of all settings of a group: no flag that a varying setting decides holds."""
+    spec = spec_of(_setting_of_group(experiment, fixed))
+    traced = [axis for number, axis in enumerate(experiment.axes) if number not in fixed]
+    varying = {name for axis in traced if axis.length > 1 for name in axis.names}
+    undecided: dict[str, Any] = {flag: False for flag in FLAGS if FLAGS[flag] in varying}
+    return replace(spec, **undecided)
 
 
 def _setting_of_group(experiment: Experiment, fixed: dict[int, int]) -> Setting:

@@ -165,14 +165,19 @@ def fourth_cumulant(p: Elementwise, low: Elementwise = 0.0, high: Elementwise = 
     """Return the fourth cumulant of a feature that is U[low, high] with probability p, else 0.
 
     κ₄ = μ₄ - 4 μ₃ μ - 3 μ₂² + 12 μ₂ μ² - 6 μ⁴ with the moments about 0,
-    μ_k = p (h^(k+1) - l^(k+1)) / ((k + 1)(h - l)). For p = 1 and U[0, 1] it is -1/120.
+    μ_k = p (h^(k+1) - l^(k+1)) / ((k + 1)(h - l)), for l = h p h^k. For p = 1 and U[0, 1] it is
+    -1/120.
 
     Shapes: elementwise. Units: x⁴. 0 for p = 0.
     """
     p, low, high = jnp.asarray(p), jnp.asarray(low), jnp.asarray(high)
-    first, second, third, fourth = (
-        p * (high ** (k + 1) - low ** (k + 1)) / ((k + 1) * (high - low)) for k in (1, 2, 3, 4)
-    )
+    length = jnp.where(high > low, high - low, 1)
+
+    def moment(k: int) -> Broadcast:
+        drawn = p * (high ** (k + 1) - low ** (k + 1)) / ((k + 1) * length)
+        return jnp.where(high > low, drawn, p * high**k)
+
+    first, second, third, fourth = map(moment, (1, 2, 3, 4))
     own = fourth - 4 * third * first - 3 * second**2
     return own + 12 * second * first**2 - 6 * first**4
 

@@ -1,8 +1,9 @@
 """How inputs are drawn, and what is asked of them.
 
-An active feature is drawn from U[low, high]; a sampler decides which features are active
-together. `SAMPLERS` lists the ways to draw, `TARGETS` what the model should answer. Both say
-which exact laws they come with; what needs a law that is not there is measured on samples.
+An active feature is drawn from U[low, high], for low = high the one value it may have; a sampler
+decides which features are active together. `SAMPLERS` lists the ways to draw, `TARGETS` what the
+model should answer. Both say which exact laws they come with; what needs a law that is not there
+is measured on samples.
 """
 
 import itertools
@@ -15,6 +16,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Real
 
+from superposition_cli.theory import activity
 from superposition_cli.theory.shapes import (
     Inputs,
     Key,
@@ -40,6 +42,8 @@ class Sampler(NamedTuple):
         that can occur and its probability; the mask is a NumPy array that follows from the
         spec alone. Only where the magnitudes of a pattern are independent U[low, high].
         Without it there is no expected loss.
+    choices: (n, sets) -> the independent choices that make a pattern, see `theory.activity`; by
+        them patterns are counted before they are listed. Without it every subset is counted.
     moments: (spec, knobs) -> `Moments` of the target; asked only where the target has moments
         of its own. Without it null loss and normalised loss come from samples.
     variance: (spec, knobs) -> [n], the diagonal of that covariance where it is known without
@@ -52,6 +56,7 @@ class Sampler(NamedTuple):
     patterns: "Callable[[Spec, Knobs], Patterns] | None" = None
     moments: "Callable[[Spec, Knobs], Moments] | None" = None
     variance: Callable[[Spec, Knobs], Array] | None = None
+    choices: activity.Choices | None = None
 
 
 SomeNumber = Real[ArrayLike, ""]
@@ -294,8 +299,9 @@ def _identity_moments(low: SomeNumber, high: SomeNumber) -> tuple[Scalar, Scalar
 def _abs_moments(low: SomeNumber, high: SomeNumber) -> tuple[Scalar, Scalar]:
     """E|v| is the integral of |v| over [low, high] by its length; E|v|^2 = E v^2."""
     low, high = jnp.asarray(low), jnp.asarray(high)
-    mean = (high * jnp.abs(high) - low * jnp.abs(low)) / (2 * (high - low))
-    return mean, _identity_moments(low, high)[1]
+    length = jnp.where(high > low, high - low, 1)
+    mean = (high * jnp.abs(high) - low * jnp.abs(low)) / (2 * length)
+    return jnp.where(high > low, mean, jnp.abs(high)), _identity_moments(low, high)[1]
 
 
 SAMPLERS: dict[str, Sampler] = {
@@ -306,6 +312,7 @@ SAMPLERS: dict[str, Sampler] = {
         patterns_of_independent,
         moments_of_uniform,
         variance_of_uniform,
+        activity.independent,
     ),
     "correlated": Sampler(
         draw_correlated,
@@ -314,6 +321,7 @@ SAMPLERS: dict[str, Sampler] = {
         patterns_of_correlated,
         moments_of_uniform,
         variance_of_uniform,
+        activity.tied,
     ),
     "anticorrelated": Sampler(
         draw_anticorrelated,
@@ -322,6 +330,7 @@ SAMPLERS: dict[str, Sampler] = {
         patterns_of_exclusive,
         moments_of_uniform,
         variance_of_uniform,
+        activity.exclusive,
     ),
     "one_hot": Sampler(
         draw_anticorrelated,
@@ -330,6 +339,7 @@ SAMPLERS: dict[str, Sampler] = {
         patterns_of_exclusive,
         moments_of_uniform,
         variance_of_uniform,
+        activity.single,
     ),
 }
 

@@ -1,12 +1,14 @@
 """What a trained model is judged by: its loss on fresh data, and its metrics."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from superposition_cli.theory import activity
 from superposition_cli.theory.shapes import Inputs, Key, PerFeature, Scalar
 from superposition_cli.toy import data, metrics, models
 from superposition_cli.toy.objectives import (
@@ -18,10 +20,13 @@ from superposition_cli.toy.objectives import (
     has_expected_loss,
     has_null_loss,
     null_loss,
+    work,
 )
+from superposition_cli.toy.patterns import COARSER
 from superposition_cli.toy.spec import Knobs, SomeParams, Spec
 
-MOST_NODES = 65_536  # of the quadrature that judges a model
+MOST_NODES = 65_536  # of the quadrature that judges a model, where `activity.MOST` allows them
+TOGETHER = 2**24  # numbers in an array of all models judged at once: 64 MiB in float32
 
 
 class Judgement(NamedTuple):
@@ -35,7 +40,8 @@ def evaluation_loss(spec: Spec, knobs: Knobs, key: Key, params: SomeParams) -> J
     """Return the loss a model is judged by: without sampling where possible, else on fresh data.
 
     Quadrature is as fine as `MOST_NODES` allows, and its error is taken to be all that the
-    coarser one, which training uses, is off: the finer one is off by less.
+    coarser one, which training uses, is off: the finer one is off by less. Where training's is
+    all that is allowed, it is compared with a rule of one degree less.
 
     The mean over `spec.eval_samples` samples in batches of `spec.batch_size` (rounded up to
     whole batches), batch t from `fold_in(key, t)`. The key is consumed. An objective may
@@ -45,8 +51,8 @@ def evaluation_loss(spec: Spec, knobs: Knobs, key: Key, params: SomeParams) -> J
         loss = judge(spec, knobs, params)
         return Judgement(loss, jnp.zeros_like(loss))
     if has_expected_loss(spec):
-        loss = expected_loss(spec, knobs, params, affordable(spec, MOST_NODES))
-        return Judgement(loss, jnp.abs(expected_loss(spec, knobs, params) - loss))
+        fine, coarse = (expected_loss(spec, knobs, params, finer) for finer in _rules(spec))
+        return Judgement(fine, jnp.abs(coarse - fine))
 
     def body(sums: Array, t: Array) -> tuple[Array, None]:
         loss = batch_loss(spec, knobs, params, _batch(spec, knobs, key, t))
@@ -56,6 +62,23 @@ def evaluation_loss(spec: Spec, knobs: Knobs, key: Key, params: SomeParams) -> J
     zeros = jnp.zeros(2, knobs.importance.dtype)
     mean, square = jax.lax.scan(body, zeros, jnp.arange(batches))[0] / batches
     return Judgement(mean, jnp.sqrt(jnp.maximum(square - mean**2, 0) / max(batches - 1, 1)))
+
+
+def _finer(spec: Spec) -> int:
+    """How many nodes per axis the quadrature that judges has beyond that of training."""
+    return affordable(spec, min(MOST_NODES, activity.MOST // spec.n_features))
+
+
+def _rules(spec: Spec) -> tuple[int, int]:
+    """The `finer` of the quadrature that judges, and of the one it is compared with."""
+    finer = _finer(spec)
+    return finer, 0 if finer else COARSER
+
+
+def _together(spec: Spec) -> int:
+    """How many models are judged at once, so that memory does not run out."""
+    looked_at = work(spec, _finer(spec)) if has_expected_loss(spec) else 1
+    return TOGETHER // (spec.n_features * looked_at)
 
 
 def reference_loss(spec: Spec, knobs: Knobs, key: Key) -> Scalar:
@@ -89,10 +112,7 @@ def feature_loss(spec: Spec, knobs: Knobs, key: Key, params: SomeParams) -> Judg
         def weighed(importance: Array, finer: int) -> Array:
             return expected_loss(spec, knobs._replace(importance=importance), params, finer)
 
-        fine, coarse = (
-            importance * jax.grad(weighed)(importance, finer)
-            for finer in (affordable(spec, MOST_NODES), 0)
-        )
+        fine, coarse = (importance * jax.grad(weighed)(importance, finer) for finer in _rules(spec))
         return Judgement(fine, jnp.abs(coarse - fine))
 
     def of_batch(t: Array) -> Array:
@@ -152,7 +172,15 @@ def judge(
         judged = {"loss": loss, "loss_error": error, "null_loss": null}
         return {**judged, "loss_normalised": loss / null, **measured}
 
-    return jax.vmap(one)(knobs, keys, params)
+    return _mapped(lambda given: one(*given), (knobs, keys, params), _together(spec))
+
+
+def _mapped(function: Callable, given: Any, together: int) -> Any:
+    """`jax.vmap` of a function of one tree, over so many at a time."""
+    count = len(jax.tree.leaves(given)[0])
+    if count <= together:
+        return jax.vmap(function)(given)
+    return jax.lax.map(function, given, batch_size=together)
 
 
 def _given(

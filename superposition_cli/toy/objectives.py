@@ -6,7 +6,7 @@ Source: Elhage et al. 2022.
 
     sampled       a fresh batch at every step
     population    the expectation itself: closed forms for up to two active features,
-                  quadrature over activity patterns beyond; for few features
+                  quadrature over activity patterns beyond; where these are few
     exact_sparse  the expectation over inputs with at most `order` active features
     packing       not a loss of inputs but of the vectors: their largest squared cosine, smoothed
 
@@ -23,7 +23,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from superposition_cli.theory import expansion, linear, packing
+from superposition_cli.theory import activity, expansion, linear, packing
 from superposition_cli.theory.shapes import Inputs, Key, Scalar, SomeInputs
 from superposition_cli.toy import data, models, patterns
 from superposition_cli.toy.spec import Knobs, SomeParams, Spec
@@ -124,16 +124,18 @@ def expected_loss(spec: Spec, knobs: Knobs, params: SomeParams, finer: int = 0) 
         spec: the program; `has_expected_loss` must hold of it.
         knobs: of one model.
         params: of one model.
-        finer: nodes per axis beyond those that training uses.
+        finer: nodes per axis beyond those that training uses; `patterns.COARSER` for fewer.
 
     Returns:
         One number in units of the loss, without weight decay or other prices.
 
     Raises:
-        ValueError: the patterns of activity, or the moments, are not known.
+        ValueError: the patterns of activity are not known, or too many.
     """
     if (of_moments := _law_of_moments(spec)) is not None:
         return of_moments(params, knobs.importance, *data.moments(spec, knobs))
+    if (why := without_patterns(spec)) is not None:
+        raise ValueError(why)
     active, chance = patterns.patterns(spec, knobs)
     rest = _quadrature(spec, knobs, params, chance, finer)
     closed = _closed_forms(spec)
@@ -145,14 +147,24 @@ def affordable(spec: Spec, most: int) -> int:
     return 0 if is_linear(spec) else patterns.affordable(spec, _fewest(spec), most)
 
 
+def work(spec: Spec, finer: int) -> int:
+    """Return how many patterns and inputs `expected_loss` does the work of looking at."""
+    return 1 if is_linear(spec) else patterns.work(spec, _closed_forms(spec) is not None, finer)
+
+
 def _fewest(spec: Spec) -> int:
     """The active features from which on patterns are left to quadrature."""
-    return 3 if _closed_forms(spec) else 0
+    return activity.CLOSED + 1 if _closed_forms(spec) else 0
 
 
 def has_expected_loss(spec: Spec) -> bool:
     """Say whether the expected loss can be computed without sampling."""
-    return is_linear(spec) or patterns.listed(spec)
+    return is_linear(spec) or without_patterns(spec) is None
+
+
+def without_patterns(spec: Spec) -> str | None:
+    """Say why a model's loss is not a sum over patterns of activity, if so."""
+    return patterns.unlisted(spec, _closed_forms(spec) is not None)
 
 
 def is_linear(spec: Spec) -> bool:
@@ -190,8 +202,10 @@ def _few_active(
     two = np.flatnonzero(count == 2)
     if len(two):
         j, k = np.triu_indices(active.shape[1], 1)
-        pair = [np.flatnonzero(active[i][j] & active[i][k])[0] for i in two]
-        total += jnp.sum(chance[two] * closed.two(W, b, importance)[np.array(pair)])
+        pair = np.zeros((active.shape[1], active.shape[1]), int)
+        pair[j, k] = np.arange(len(j))
+        both = pair[tuple(active[two].nonzero()[1].reshape(-1, 2).T)]
+        total += jnp.sum(chance[two] * closed.two(W, b, importance)[both])
     return total * knobs.high**2
 
 
@@ -199,12 +213,12 @@ def _quadrature(
     spec: Spec, knobs: Knobs, params: SomeParams, chance: Float[Array, " P"], finer: int
 ) -> Scalar:
     """The share of the patterns without closed forms, by their nodes."""
-    nodes = patterns.nodes(spec, _fewest(spec), finer)
-    if not len(nodes.weight):
+    rule = patterns.nodes(spec, _fewest(spec), finer)
+    if not len(rule.weight):
         return jnp.zeros((), chance.dtype)
-    magnitude = knobs.low + (knobs.high - knobs.low) * nodes.magnitude.astype(chance.dtype)
-    total = errors(spec, knobs, params, jnp.where(nodes.active, magnitude, 0)).sum(0)
-    return jnp.sum(chance[nodes.pattern] * nodes.weight.astype(chance.dtype) * total)
+    magnitude = knobs.low + (knobs.high - knobs.low) * rule.magnitude.astype(chance.dtype)
+    total = errors(spec, knobs, params, jnp.where(rule.active, magnitude, 0)).sum(0)
+    return jnp.sum(chance[rule.pattern] * rule.weight.astype(chance.dtype) * total)
 
 
 def exact_sparse(spec: Spec, knobs: Knobs, key: Key, t: Step, params: SomeParams) -> Scalar:
@@ -262,9 +276,9 @@ def judged_by(spec: Spec) -> str:
 def sampled_for_want(spec: Spec) -> list[str]:
     """Say which numbers come from samples because data or target come without an exact law."""
     said = []
-    few = spec.n_features <= patterns.MAX_FEATURES and not is_linear(spec)
-    if few and not patterns.listed(spec):
-        why = f"{spec.data} data list no activity patterns"
+    closed = _closed_forms(spec) is not None
+    if not has_expected_loss(spec) and patterns.excess(spec, closed) is None:
+        why = without_patterns(spec)
         said.append(f"{why}: losses are {judged_by(spec)}, off by loss_error")
     if not has_null_loss(spec):
         why = f"{spec.data} data with the target {spec.target} come without moments"
@@ -274,7 +288,7 @@ def sampled_for_want(spec: Spec) -> list[str]:
 
 def _population_work(spec: Spec) -> int:
     """Closed forms cost about as much as the nodes that they stand for."""
-    return 1 if is_linear(spec) else len(patterns.nodes(spec, 0).weight)
+    return 1 if is_linear(spec) else patterns.counted(spec)
 
 
 def _pairs_work(spec: Spec) -> int:

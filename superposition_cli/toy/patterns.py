@@ -1,25 +1,26 @@
-"""Expectations over few features: every pattern of activity, and nodes for its magnitudes.
+"""Expectations over patterns of activity: every pattern, and nodes for its magnitudes.
 
-For few features the expectation over inputs is a finite sum over patterns of activity of
-low-dimensional integrals over the magnitudes; tensor Gauss-Legendre nodes turn it into one
-weighted, noise-free batch whose weights alone depend on the feature probabilities.
+Where patterns are few the expectation over inputs is a finite sum over them of low-dimensional
+integrals over the magnitudes; tensor Gauss-Legendre nodes turn it into one weighted, noise-free
+batch whose weights alone depend on the feature probabilities. How many are few is in
+`theory.activity`.
 """
 
 import functools
 import itertools
+from collections import Counter
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from superposition_cli.theory import activity
 from superposition_cli.toy import data
 from superposition_cli.toy.data import Patterns
 from superposition_cli.toy.spec import Knobs, Spec, any_knobs
 
-MAX_FEATURES = 6
-NODES_PER_AXIS = (1, 24, 10, 6, 5, 4, 4)  # by the number of active features
-
 FINEST = 10  # nodes per axis that a finer rule adds at most
+COARSER = -1  # nodes per axis that are added to know what a rule is worth that cannot be finer
 
 
 class Nodes(NamedTuple):
@@ -31,22 +32,33 @@ class Nodes(NamedTuple):
     weight: np.ndarray  # [Q], adding up to 1 within a pattern
 
 
-def listed(spec: Spec) -> bool:
-    """Say whether the patterns of activity are listed: the sampler does, and features are few."""
-    return data.SAMPLERS[spec.data].patterns is not None and spec.n_features <= MAX_FEATURES
+def unlisted(spec: Spec, closed: bool = False) -> str | None:
+    """Say why the patterns of activity are not listed, if so: there is no law, or they are many.
+
+    closed: those of up to `activity.CLOSED` active features need no nodes.
+    """
+    if data.SAMPLERS[spec.data].patterns is None:
+        return f"{spec.data} data list no activity patterns"
+    many = excess(spec, closed)
+    return many and f"{spec.data} data would need {many}"
+
+
+def excess(spec: Spec, closed: bool = False) -> str | None:
+    """Say what is too many of patterns or nodes, if so; every subset where they are not counted."""
+    choices = data.SAMPLERS[spec.data].choices or activity.independent
+    given = choices(spec.n_features, spec.sets)
+    return activity.excess(spec.n_features, given, closed, spec.constant)
 
 
 def patterns(spec: Spec, knobs: Knobs) -> Patterns:
     """Return every pattern of activity that can occur and its probability.
 
-    Raises `ValueError` for more than six features, and where the sampler lists none.
+    Raises `ValueError` where the sampler lists none, or they are too many whatever the model.
     """
+    if (why := unlisted(spec, closed=True)) is not None:
+        raise ValueError(why)
     law = data.SAMPLERS[spec.data].patterns
-    if law is None:
-        raise ValueError(f"{spec.data} data come without a list of their activity patterns")
-    if spec.n_features > MAX_FEATURES:
-        many = f"not {spec.n_features}"
-        raise ValueError(f"activity patterns are listed for n_features <= {MAX_FEATURES}, {many}")
+    assert law is not None
     return law(spec, knobs)
 
 
@@ -61,7 +73,7 @@ def masks(spec: Spec) -> np.ndarray:
 def nodes(spec: Spec, fewest: int, finer: int = 0) -> Nodes:
     """Return the nodes of all patterns with at least `fewest` active features.
 
-    `finer` adds so many nodes per axis, to measure the error.
+    `finer` adds so many nodes per axis, to measure the error; see `_rule` for `COARSER`.
     """
     n = spec.n_features
     columns, owners, weights = [np.zeros((n, 0))], [np.zeros(0, int)], [np.zeros(0)]
@@ -69,35 +81,58 @@ def nodes(spec: Spec, fewest: int, finer: int = 0) -> Nodes:
         count = int(active.sum())
         if count < fewest:
             continue
-        points, factors = _legendre(NODES_PER_AXIS[count] + (finer if count else 0))
-        grid = np.array(list(itertools.product(points, repeat=count)))
+        grid, products = _grid(count, finer, spec.constant)
         column = np.zeros((n, len(grid)))
-        column[active] = grid.reshape(len(grid), count).T
+        column[active] = grid.T
         columns.append(column)
         owners.append(np.full(len(grid), index))
-        products = itertools.product(factors, repeat=count)
-        weights.append(np.array([np.prod(one) for one in products]))
+        weights.append(products)
     pattern = np.concatenate(owners)
     on = masks(spec)[pattern].T
     return Nodes(np.concatenate(columns, 1), on, pattern, np.concatenate(weights))
 
 
+@functools.cache
+def _grid(count: int, finer: int, constant: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The nodes [Q, count] of so many magnitudes and their weights [Q]."""
+    points, factors = (np.zeros(1), np.ones(1)) if constant else _rule(count, finer)
+    grid = np.array(list(itertools.product(points, repeat=count)))
+    products = itertools.product(factors, repeat=count)
+    return grid.reshape(len(points) ** count, count), np.array([np.prod(one) for one in products])
+
+
+def counted(spec: Spec, fewest: int = 0, finer: int = 0) -> int:
+    """Return how many `nodes` there are, without making them."""
+    counts = Counter(masks(spec).sum(1).tolist())
+    return activity.nodes(counts, fewest, spec.constant, finer)
+
+
+def work(spec: Spec, closed: bool, finer: int) -> int:
+    """Return how many patterns and inputs there are to look at; see `activity.inputs`."""
+    counts = Counter(masks(spec).sum(1).tolist())
+    seen = activity.inputs(spec.n_features, counts, closed, spec.constant, finer)
+    return counts.total() + seen
+
+
 def affordable(spec: Spec, fewest: int, most: int) -> int:
     """Return how many nodes per axis can be added before there are over `most` nodes.
 
-    At most `FINEST`; 0 where the coarsest rule has so many already, or none at all.
+    At most `FINEST`; 0 where the coarsest rule has so many already, or nothing to refine.
     """
-    counts = masks(spec).sum(1)
-    active = counts[counts >= fewest]
-
-    def size(finer: int) -> int:
-        return sum((NODES_PER_AXIS[k] + finer) ** k for k in map(int, active))
-
-    steps = range(1, FINEST + 1) if active.any() else ()
-    return max((finer for finer in steps if size(finer) <= most), default=0)
+    if counted(spec, fewest, 1) == counted(spec, fewest):
+        return 0
+    steps = range(1, FINEST + 1)
+    return max((finer for finer in steps if counted(spec, fewest, finer) <= most), default=0)
 
 
-def _legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss-Legendre nodes and weights on [0, 1]."""
-    points, weights = np.polynomial.legendre.leggauss(count)
+def _rule(count: int, finer: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights on [0, 1] for each of so many axes: Gauss-Legendre's.
+
+    A single node would know nothing of how magnitudes vary: in its place are the two nodes of
+    Radau, which are exact to degree 2, where Gauss's are to degree 3.
+    """
+    along = activity.per_axis(count, finer)
+    if count and along == 1:
+        return np.array([0, 2 / 3]), np.array([1 / 4, 3 / 4])
+    points, weights = np.polynomial.legendre.leggauss(along)
     return (points + 1) / 2, weights / 2

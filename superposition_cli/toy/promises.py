@@ -4,7 +4,8 @@ For every entry of `MODELS`, `SAMPLERS`, `TARGETS`, `OBJECTIVES` and `METRICS` t
 names. Functions are traced on abstract arrays, so that a check costs milliseconds.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from superposition_cli.theory import activity
 from superposition_cli.toy import data, patterns, rng
 from superposition_cli.toy.metrics import METRICS
 from superposition_cli.toy.models import MODELS, Model
@@ -84,16 +86,25 @@ def _of_sampler(spec: Spec, knobs: Knobs, key: jax.Array) -> Iterator[Fault]:
     yield from _shaped("draw", (n, BATCH), lambda k, r: sampler.draw(spec, k, r, BATCH), knobs, key)
     yield from _shaped("marginal", (n,), partial(sampler.marginal, spec), knobs)
     yield from _shaped("joint", (n, n), partial(sampler.joint, spec), knobs)
-    if patterns.listed(spec):
+    if patterns.unlisted(spec, closed=True) is None:
         mask = patterns.masks(spec)
         if mask.ndim != 2 or mask.shape[1] != n or mask.dtype != bool:
             yield "patterns", f"has a mask of {mask.dtype} {list(mask.shape)}, not of bool [P, {n}]"
+        elif sampler.choices is not None:
+            yield from _miscounted(sampler.choices(n, spec.sets), mask)
         listed = jax.eval_shape(partial(patterns.patterns, spec), knobs)
         if listed.chance.shape != mask.shape[:1]:
             yield "patterns", f"has {len(mask)} patterns and chances {list(listed.chance.shape)}"
     if data.has_moments(spec):
         yield from _shaped("moments", (n,), lambda k: data.moments(spec, k).mean, knobs)
         yield from _shaped("moments", (n, n), lambda k: data.moments(spec, k).covariance, knobs)
+
+
+def _miscounted(choices: Iterable[activity.Choice], mask: np.ndarray) -> Iterator[Fault]:
+    """Complain unless the choices count the patterns of a mask."""
+    told, there = activity.counted(choices), Counter(mask.sum(1).tolist())
+    if told != there:
+        yield "choices", f"count {told} patterns by active features, not {dict(there)}"
 
 
 def _of_target(spec: Spec, knobs: Knobs) -> Iterator[Fault]:

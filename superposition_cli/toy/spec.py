@@ -34,6 +34,7 @@ class Spec:
     anticorrelated_marginal: str
     target: str
     zero_based: bool  # magnitudes begin at 0, so that closed forms apply
+    constant: bool  # low is high: every active feature has that one value
     objective: str
     order: int  # of the exact_sparse objective: most features active at once
     sparse_hidden: bool  # hidden_l1 is above 0

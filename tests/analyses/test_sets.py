@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from conftest import make_spec
 from helpers import commanded, plan, refusal
 
 from superposition_cli import analyses
 from superposition_cli.analyses import sets as module
 from superposition_cli.report import drawings
+from superposition_cli.theory import activity
+from superposition_cli.toy import objectives
 
 PAIRS = ((0, 1), (2, 3))
 TINY = """\
@@ -202,3 +205,12 @@ def test_arrays_are_those_of_the_rows(pairs):
 )
 def test_other_runs_are_refused(changes, sentence):
     assert sentence in refusal("sets", TINY, *changes)
+
+
+def test_six_features_are_always_judged_by_the_same_rule():
+    """Four nodes an axis beyond 24, 10, 6, 5, 4, 4, however the six are active."""
+    # 1 + 6 28 + 15 14² + 20 10³ + 15 9⁴ + 6 8⁵ + 8⁶ nodes of six numbers
+    counts = activity.counted(activity.independent(6, ()))
+    assert activity.nodes(counts, finer=module.FINER) == 580_276 <= module.MOST // 6
+    singles = make_spec(data="anticorrelated", n_features=6, sets=tuple((i,) for i in range(6)))
+    assert objectives.affordable(singles, module.MOST // 6) >= module.FINER

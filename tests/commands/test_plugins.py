@@ -53,6 +53,11 @@ SAMPLERS = {
     "mute": data.Sampler(draw, marginal, joint),
 }
 """
+LAW = """\
+from superposition_cli.toy import data
+LAW = data.SAMPLERS["anticorrelated"]
+SAMPLERS = {"told": data.Sampler(*LAW), "untold": LAW._replace(choices=None)}
+"""
 METRIC = """\
 import jax.numpy as jnp
 from superposition_cli.toy.metrics import Metric
@@ -140,6 +145,18 @@ def test_the_population_objective_refuses_data_without_patterns_in_one_line(comm
         "--set train.objective=population: population needs the activity patterns of the data, "
         "and gated lists none: use sampled\n"
     )
+
+
+def test_patterns_of_a_plugin_that_says_no_counts_are_all_subsets(command):
+    def checked(law, n):
+        sets = f"--set=data.sets=[{list(range(n))}]"
+        wide = (f"--set=model.n_features={n}", "--set=train.objective=population")
+        return command("validate", config(law=law), sets, *wide, law=LAW)
+
+    assert [checked("untold", 6).code, checked("told", 7).code, checked("told", 50).code] == [0] * 3
+    refused = checked("untold", 7)
+    assert refused.code == 2
+    assert "79,886 nodes for 128 activity patterns of 7 features; at most 74,770" in refused.err
 
 
 def test_a_run_keeps_the_text_and_needs_the_plugin_again(command, tmp_path):

@@ -35,10 +35,16 @@ def test_a_setting_is_read_under_its_name_or_another_as_it_is_or_in_another_form
     assert (spec["model"](SETTING), spec["n_hidden"](SETTING)) == ("abs", 2)
     assert spec["sets"](SETTING) == ((0, 2), (1,))
     assert (spec["zero_based"](SETTING), knobs["low"](SETTING)) == (False, -1.0)
+    flat = SETTING.model_copy(update={"data": SETTING.data.model_copy(update={"low": 1.0})})
+    assert (spec["constant"](SETTING), spec["constant"](flat)) == (False, True)
     assert (spec["sparse_hidden"](SETTING), spec["attacked"](SETTING)) == (True, False)
     # sparsity .75, .5, .75 is a probability of .25, .5, .25
     assert knobs["feature_probability"](SETTING) == (0.25, 0.5, 0.25)
     assert knobs["init_instances"](SETTING) == 1
+
+
+def test_what_a_second_setting_decides_is_known_by_it():
+    assert marks.flags(Setting) == {"constant": "data.high"}
 
 
 def test_what_varies_in_value_and_compiles_in_form_compiles():

@@ -63,7 +63,8 @@ def test_sections_are_frozen():
         "data.importance=-1",
         "data.importance={inverse_variance: false}",
         "data.feature_probability={inverse_variance: true}",
-        "data.low=1",
+        "data.low=1.5",
+        "data.high=0",
         "data.target=square",
         "train.objective=exact",
         "train.learning_rate=0",
@@ -185,3 +186,61 @@ def test_a_packing_has_no_data():
 def test_what_means_nothing_to_a_packing_is_refused(override, part):
     (found,) = problems(PACKING, override)
     assert part in found
+
+
+def test_magnitudes_may_be_constant():
+    experiment = load(BASE, "data.low=1")
+    assert (experiment.data.low, experiment.data.high) == (1, 1)
+    # one-hot of three, always 2: var = q (1 - q) 4 = 8/9
+    weights = load(
+        data("{kind: one_hot, low: 2, high: 2, importance: {inverse_variance: true}}")
+    ).base
+    assert weights.importance() == pytest.approx((9 / 8,) * 3, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("written", "part"),
+    [
+        ("low: 0, high: 0, sparsity: 0.5", "must not be 0 as low is: all inputs would be 0"),
+        ("low: 2, high: 1.5, sparsity: 0.5", "must not exceed high; got 2 and 1.5"),
+        ("low: 1, feature_probability: 1", "all inputs would be equal"),
+        (
+            "low: 1, feature_probability: [1, 1, 0.5], importance: {inverse_variance: true}",
+            "inverse_variance: feature 0 does not vary",
+        ),
+    ],
+)
+def test_constant_magnitudes_must_leave_something_to_tell(written, part):
+    (found,) = problems(data(f"{{{written}}}"))
+    assert part in found
+
+
+SEVEN = """\
+name: x
+model: {kind: relu_hidden, n_features: 7, n_hidden: 2}
+data: {sparsity: 0.5}
+train: {objective: population}
+"""
+
+
+def test_too_many_nodes_for_the_population_are_counted():
+    assert problems(SEVEN) == [
+        "f.yaml:4:9 train.objective: population would need 82,008 nodes for 128 activity patterns "
+        "of 7 features; at most 74,770: use sampled"
+    ]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("data.low=1",),
+        ("model.n_features=14", "data.low=1"),
+        ("data={kind: one_hot}", "model.n_features=100"),
+        ("data={kind: one_hot}", "model={kind: relu_output, n_features: 300, n_hidden: 20}"),
+        ("data={kind: correlated, sparsity: 0.5, sets: [[0, 1, 2], [3, 4], [5, 6]]}",),
+        ("data={kind: anticorrelated, sparsity: 0.5, sets: [[0, 1, 2], [3, 4], [5], [6]]}",),
+        ("model={kind: linear, n_features: 5000, n_hidden: 20}",),
+    ],
+)
+def test_few_nodes_or_none_have_a_population_of_many_features(overrides):
+    assert load(SEVEN, *overrides).train.objective == "population"

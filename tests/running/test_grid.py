@@ -90,13 +90,34 @@ def test_only_static_axes_make_groups(parameters, groups):
     assert sum(group.n_models for group in made.groups) == made.n_models
 
 
+@pytest.mark.parametrize(
+    ("parameters", "flags"),
+    [
+        ("data.low: [0, 0.5, 1]", [False, False, True]),
+        ("data.low: [1], data.sparsity: [0.1, 0.9]", [True]),
+        ("data.low: [1], data.high: [1]", [True]),
+        ("data.low: [1], data.high: [1, 2]", [False]),  # one program for both
+        ("data.low: [1, -1], data.high: [1, 2]", [False, False]),
+    ],
+)
+def test_magnitudes_are_constant_in_a_group_where_they_are_in_all_of_it(parameters, flags):
+    made = plan(swept(parameters))
+    assert [group.spec.constant for group in made.groups] == flags
+
+
+def test_zipped_constants_have_a_group_each():
+    made = plan(swept("data.low: [1, 2], data.high: [1, 2]"), "sweep.zip=[[data.low, data.high]]")
+    assert [group.spec.constant for group in made.groups] == [True, True]
+
+
 def test_a_field_is_traced_exactly_when_it_is_no_part_of_the_spec():
     """Every setting that can be swept lies in the Spec, the Knobs or the roots, never in two."""
     from superposition_cli.config.axes import SWEPT
     from superposition_cli.toy.spec import Spec
 
     static = {*Spec.__dataclass_fields__} - {"model", "data"} | {"kind"}
-    static -= {"zero_based", "sparse_hidden", "attacked"}  # what is compiled of the next three
+    # what is compiled of the next three
+    static -= {"zero_based", "constant", "sparse_hidden", "attacked"}
     static |= {"low", "hidden_l1", "adversarial_norm"}
     for name in SWEPT:
         assert grid.is_traced((name,)) != (name.split(".")[-1] in static), name

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from superposition_cli.theory.linear import (
+    fourth_cumulant,
     linear_loss,
     linear_loss_terms,
     linear_optimum,
@@ -262,3 +263,10 @@ def test_probes_of_equal_variances_have_the_leverage():
     W = np.random.default_rng(1).normal(size=(7, 3))
     hat = W @ np.linalg.inv(W.T @ W) @ W.T
     np.testing.assert_allclose(linear_probe_r2(W, 0.3 * np.eye(7)), np.diagonal(hat), atol=1e-12)
+
+
+@pytest.mark.parametrize("p", [0.5, 0.1, 1.0])
+def test_the_fourth_cumulant_of_a_constant_magnitude_is_bernoullis(p):
+    # v with probability p, else 0: v⁴ p (1 - p) (1 - 6 p (1 - p)), in float32 of terms below 12 v⁴
+    expected = 16 * p * (1 - p) * (1 - 6 * p * (1 - p))
+    assert float(fourth_cumulant(p, 2.0, 2.0)) == pytest.approx(expected, abs=1e-4)

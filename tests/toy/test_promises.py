@@ -7,6 +7,7 @@ from conftest import make_spec
 
 from superposition_cli.commands.plugins import LAWS
 from superposition_cli.config import words
+from superposition_cli.theory import activity
 from superposition_cli.toy import data, models, objectives, promises
 from superposition_cli.toy.metrics import METRICS, Metric
 
@@ -38,6 +39,7 @@ def test_the_checker_knows_the_words_and_their_laws(table):
     for name, entry in TABLES[table].items():
         laws = {law for law in LAWS[table] if getattr(entry, law)}
         assert words.TABLES[table][name].laws == laws, name
+        assert words.TABLES[table][name].choices is getattr(entry, "choices", None), name
 
 
 MODEL = models.MODELS["relu_output"]
@@ -76,4 +78,14 @@ def test_a_mask_of_numbers_and_a_metric_of_another_shape_are_told(monkeypatch):
     assert list(promises.broken(make_spec(data="broken"), ("broken",))) == [
         ("SAMPLERS", "broken", "patterns", "has a mask of float64 [1, 5], not of bool [P, 5]"),
         ("METRICS", "broken", "compute", "returns the shape [5, 2], not [5]"),
+    ]
+
+
+def test_patterns_that_are_miscounted_are_told(monkeypatch):
+    """One-hot patterns, of which there are five of one feature, counted as those of sets."""
+    broken = data.SAMPLERS["one_hot"]._replace(choices=activity.exclusive)
+    monkeypatch.setitem(data.SAMPLERS, "one_hot", broken)
+    said = "count {0: 1, 1: 5, 2: 6} patterns by active features, not {1: 5}"
+    assert list(promises.broken(make_spec(data="one_hot"))) == [
+        ("SAMPLERS", "one_hot", "choices", said)
     ]
