@@ -56,9 +56,9 @@ def _name(results: Results, cell: int) -> str:
 def _caption(results: Results, curves: list[Curve]) -> str:
     """What is drawn, how far the loss falls, and what is left out."""
     falls = [(one.loss[0] / one.loss[-1], one.cell) for one in curves if one.loss[-1:] > 0]
-    most, cell = max(falls, default=(np.nan, 0))
-    where = f" ({_name(results, cell)})" if len(falls) > 1 else ""
-    fall = f" It falls most, by a factor of {most:.3g}{where}." if falls else ""
+    most, cell = max(falls, default=(0.0, 0))
+    furthest = f" furthest at {_name(results, cell)}," if len(falls) > 1 else ""
+    fall = f" It falls{furthest} by a factor of {most:.3g}." if most > 1 else ""
     restarts = "; thin: other restarts" if results.plan.restarts > 1 else ""
     count = results.plan.experiment.n_cells
     left_out = f" Shown: {len(curves)} of {count} cells." if len(curves) < count else ""

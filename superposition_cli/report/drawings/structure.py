@@ -61,11 +61,10 @@ def directions(finding: Finding, shown: list[Panel]) -> Drawing:
         figure.colorbar(scale, ax=axes, label="importance", shrink=0.8, aspect=25)
     words = [f"{panel.title}: {finding.rows[panel.at]['structure']}" for panel in shown]
     where = "the plane" if dimensions == 2 else "space, larger dots nearer"
-    caption = (
-        f"Feature vectors W_i in {where}; the circle has length 1. "
-        f"From the first to the last cell: {words[0]}; {words[-1]}."
-    )
-    return Drawing("directions", caption, figure)
+    alone = f"They form {finding.rows[0]['structure']}."
+    ends = f"From the first to the last cell: {words[0]}; {words[-1]}."
+    caption = f"Feature vectors W_i in {where}; the circle has length 1. "
+    return Drawing("directions", caption + (ends if len(words) > 1 else alone), figure)
 
 
 def gram(finding: Finding, shown: list[Panel]) -> Drawing:
