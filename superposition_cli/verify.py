@@ -1,6 +1,5 @@
 """Verification: which runs are held against their claims, and what came out in all."""
 
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from superposition_cli.analyses.claims import Outcome, check
 from superposition_cli.config import Experiment, shipped
 from superposition_cli.errors import InvalidInput
 from superposition_cli.running import launch
-from superposition_cli.running.folder import locate, now
+from superposition_cli.running.folder import now, sought
 from superposition_cli.running.results import Results
 from superposition_cli.version import __version__
 
@@ -59,9 +58,7 @@ def _run_named(name: str, runs_dir: Path) -> Path | None:
         return Path(name)
     if Path(name).is_file() or name in shipped.configs():
         return None
-    with contextlib.suppress(InvalidInput):
-        return locate(name, runs_dir)
-    return None
+    return sought(name, runs_dir)
 
 
 def outcome(case: Case, train_seconds: float | None, again: bool = False) -> Outcome:

@@ -238,17 +238,25 @@ def find(runs_dir: Path) -> Iterator[Path]:
 
 def locate(name: str, runs_dir: Path) -> Path:
     """Return the run folder a person means: a path, a name under `runs_dir`, its beginning."""
+    if (found := sought(name, runs_dir)) is not None:
+        return found
+    raise InvalidInput(f"{name}: no such run here or under {runs_dir}; `sp list` names the runs")
+
+
+def sought(name: str, runs_dir: Path) -> Path | None:
+    """Return the run folder that a name means as in `locate`; None where there is none.
+
+    Raises `InvalidInput` where it means several.
+    """
     for path in (Path(name), runs_dir / name):
         if (path / "run.json").is_file():
             return path
     there = list(find(runs_dir))
     named = [path for path in there if re.fullmatch(re.escape(name) + "-[0-9a-f]{8}", path.name)]
     found = named or [path for path in there if path.name.startswith(name)]
-    if len(found) == 1:
-        return found[0]
-    if found:
+    if len(found) > 1:
         raise InvalidInput(f"{name}: which one? {', '.join(path.name for path in found)}")
-    raise InvalidInput(f"{name}: no such run here or under {runs_dir}; `sp list` names the runs")
+    return found[0] if found else None
 
 
 def environment() -> dict[str, Any]:

@@ -139,6 +139,16 @@ def test_verify_takes_a_run_by_its_name_and_by_the_beginning_of_it(folder):
     assert run("verify", "tinier", "--runs-dir", str(folder), "-q").exit_code != 0
 
 
+def test_a_beginning_that_several_runs_have_is_asked_back(tmp_path, capsys, monkeypatch):
+    for name in ("same-00000001", "same-00000002"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text("{}")
+    for command in ("verify", "show"):
+        result = sp(capsys, monkeypatch, command, "same", "--runs-dir", tmp_path)
+        assert result.code == 2
+        assert result.err == "same: which one? same-00000001, same-00000002\n"
+
+
 def test_verify_json_is_described(folder):
     path = written(folder, "equals: 2")
     content = json.loads(run("verify", path, "--runs-dir", str(folder), "-q", "--json").stdout)
