@@ -189,7 +189,7 @@ def test_a_person_sees_a_table_of_80_columns_and_progress_beside_it(capsys, monk
         (TINY, "odd.yaml: has no claims to verify"),
         (
             TINY + "expect: [{id: T9, finding: nothing.share, min: 1}]\n",
-            "T9: nothing.share names",
+            "expect.0.finding: nothing is no analysis",
         ),
         (None, "no such file or shipped configuration"),
     ],
