@@ -1,5 +1,6 @@
 PYTHON ?= python3
 VENV ?= .venv
+SEEDS ?= 1
 BIN = $(VENV)/bin
 READY = $(VENV)/.installed
 
@@ -16,8 +17,8 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-verify: $(READY)  ## train every fast configuration anew, check its claims; then the slow tests
-	RUNS=$$(mktemp -d) && trap 'rm -rf "$$RUNS"' EXIT && $(BIN)/sp verify --runs-dir "$$RUNS"
+verify: $(READY)  ## train every fast configuration anew, check its claims; then the slow tests (SEEDS=5: for five seeds)
+	RUNS=$$(mktemp -d) && trap 'rm -rf "$$RUNS"' EXIT && $(BIN)/sp verify --seeds $(SEEDS) --runs-dir "$$RUNS"
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 wheel-check: $(READY)  ## build the wheel, install it alone, train and report with it: under a minute

@@ -39,15 +39,17 @@ numbered by importance, E by experiment.
 Observations are taken in from what `sp verify --json` prints, never typed:
 
 ```sh
-sp verify --json --runs-dir "$(mktemp -d)" > verdicts.json   # or: sp verify NAME --json ...
+sp verify --seeds 5 --json --runs-dir "$(mktemp -d)" > verdicts.json   # or: sp verify NAME ...
 python docs/make_claims.py verdicts.json
 ```
 
-One of a configuration replaces the one before. It is stale when the configuration or what it
-expects has changed since, until it is observed again.
+One of a configuration, with all its seeds, replaces the one before. It is stale when the
+configuration or what it expects has changed since, until it is observed again. What several seeds
+showed is given as the median (least ... most), or as the most frequent word; `held` says for how
+many of them the claim holds, and it passes if it holds for each.
 """
 CLAIM_OF_TEST = re.compile(r"v\d\d[a-z]?")
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Tested(NamedTuple):
@@ -95,28 +97,53 @@ def ids() -> set[str]:
 def taken_in(kept: dict[str, Any], printed: Mapping[str, Any]) -> dict[str, Any]:
     """Return the observations with those that `sp verify --json` printed in place of older ones."""
     about = {"date": printed["created"][:10], "version": printed["version"]}
-    new = {}
+    runs: dict[str, list[Mapping[str, Any]]] = {}
     for one in printed["configs"]:
-        claims = {
-            v["id"]: {key: v[key] for key in ("finding", "where", "expected", "observed")}
-            for v in one["verdicts"]
-        }
-        facts = {key: one[key] for key in ("device", "hash8", "train_seconds", "analysis_seconds")}
-        new[one["config"]] = {**about, **facts, "claims": claims}
-    return {**kept, **new}
+        runs.setdefault(one["config"], []).append(one)
+    return {**kept, **{name: {**about, **_of_seeds(seeds)} for name, seeds in runs.items()}}
 
 
-def verdict(experiment: Experiment, entry: Expectation, seen: Mapping[str, Any]) -> tuple[str, str]:
-    """Return what was observed of a claim, for the eye, and pass, FAIL, stale or not observed."""
+def _of_seeds(runs: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the runs of one configuration showed, that of its own seed first.
+
+    train_seconds: of all; None unless all were trained then.
+    """
+    trained = [one["train_seconds"] for one in runs]
+    return {
+        "device": runs[0]["device"],
+        "hash8": runs[0]["hash8"],
+        "seeds": [one["seed"] for one in runs],
+        "train_seconds": None if None in trained else sum(trained),
+        "analysis_seconds": sum(one["analysis_seconds"] for one in runs),
+        "claims": {
+            same[0]["id"]: {
+                **{key: same[0][key] for key in ("finding", "where", "expected")},
+                "observed": [v["observed"] for v in same],
+            }
+            for same in zip(*(one["verdicts"] for one in runs), strict=True)
+        },
+    }
+
+
+def verdict(
+    experiment: Experiment, entry: Expectation, seen: Mapping[str, Any]
+) -> tuple[str, str, str]:
+    """Return what was observed of a claim and for how many seeds it holds, for the eye.
+
+    The third word is the verdict: pass, FAIL, stale or not observed.
+    """
     kept = seen.get("claims", {}).get(entry.id)
     if kept is None:
-        return "", "not observed"
-    value = held.shown(kept["observed"])
+        return "", "", "not observed"
+    good = sum(held.holds(entry, value) for value in kept["observed"])
+    over = held.spread(kept["observed"], good)
+    spread = held.range_shown(over)
+    value = held.middle_shown(over) + (f" ({spread})" if spread else "")
     asked = (entry.finding, entry.where or {}, held.expected(entry))
     then = (kept["finding"], kept["where"], kept["expected"])
     if seen["hash8"] != config.hash8(experiment) or then != asked:
-        return value, "stale"
-    return value, "pass" if held.holds(entry, kept["observed"]) else "FAIL"
+        return value, "", "stale"
+    return value, f"{over.held} of {over.seeds}", "pass" if over.passed else "FAIL"
 
 
 def page(observed: Mapping[str, Any] | None = None) -> str:
@@ -135,10 +162,10 @@ def page(observed: Mapping[str, Any] | None = None) -> str:
         HEAD,
         f"## Checked by configurations\n\n{len(claims)} claims: {told}.\n",
         _table(
-            ("id", "claim", "finding", "expected", "observed", "verdict", "configuration"),
+            ("id", "claim", "finding", "expected", "observed", "held", "verdict", "configuration"),
             [
-                (id_, entry.claim or "", _finding(entry), held.expected(entry), value, word, name)
-                for id_, name, entry, value, word in claims
+                (id_, entry.claim or "", _finding(entry), held.expected(entry), *seen_, name)
+                for id_, name, entry, *seen_ in claims
             ],
         ),
         "## Checked by unit tests\n\nObserved whenever the tests run.\n",
@@ -149,9 +176,10 @@ def page(observed: Mapping[str, Any] | None = None) -> str:
                 for one in tests
             ],
         ),
-        "## Observations\n\nSeconds of training and analysis; the machine may have been busy.\n",
+        "## Observations\n\nSeconds of training and analysis of one seed; the machine may have "
+        "been busy.\n",
         _table(
-            ("configuration", "cost", "date", "version", "device", "seconds"),
+            ("configuration", "cost", "date", "version", "device", "seeds", "seconds"),
             [_observation(name, one, seen.get(name)) for name, one in experiments.items()],
         ),
     ]
@@ -160,10 +188,15 @@ def page(observed: Mapping[str, Any] | None = None) -> str:
 
 def _observation(name: str, one: Experiment, seen: Mapping[str, Any] | None) -> tuple[str, ...]:
     if seen is None:
-        return (f"`{name}`", one.cost, "never", "", "", "")
-    trained = seen["train_seconds"]
-    taken = "" if trained is None else f"{trained + seen['analysis_seconds']:.0f}"
-    return (f"`{name}`", one.cost, seen["date"], seen["version"], seen["device"], taken)
+        return (f"`{name}`", one.cost, "never", "", "", "", "")
+    trained, seeds = seen["train_seconds"], seen["seeds"]
+    taken = "" if trained is None else f"{(trained + seen['analysis_seconds']) / len(seeds):.0f}"
+    about = (seen["date"], seen["version"], seen["device"])
+    return (f"`{name}`", one.cost, *about, _shown(seeds), taken)
+
+
+def _shown(seeds: list[int]) -> str:
+    return f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
 
 
 def _finding(entry: Expectation) -> str:

@@ -70,7 +70,7 @@ def test_an_observation_replaces_that_of_its_configuration_only(printed):
     assert set(taken) == set(kept)
     assert kept["octahedron"] == "older"
     # an octahedron of features with probability p costs p²
-    observed = taken["octahedron"]["claims"]["V34a"]["observed"]
+    (observed,) = taken["octahedron"]["claims"]["V34a"]["observed"]
     assert observed == pytest.approx(0.05**2, rel=0.02)
 
 
@@ -79,7 +79,7 @@ def verdict(printed, id_, **changes):
     experiment = config.load(shipped.find("octahedron"))
     (entry,) = (entry for entry in experiment.expect if entry.id == id_)
     seen = claims["taken_in"]({}, printed)["octahedron"]
-    return claims["verdict"](experiment, entry.model_copy(update=changes), seen)[1]
+    return claims["verdict"](experiment, entry.model_copy(update=changes), seen)[-1]
 
 
 def test_an_observation_counts_as_long_as_the_same_is_asked(printed):
@@ -105,3 +105,44 @@ def test_the_page_counts_verdicts_and_says_what_was_never_observed(printed):
     count = len(config.load(shipped.find("octahedron")).expect)
     assert f" not observed, {count} pass.\n" in page
     assert "| `intro` | fast | never |" in page
+
+
+def of_seeds(printed, *losses):
+    """What would be printed of further seeds: the same run with another loss at p = .05."""
+    (own,) = printed["configs"]
+    runs = [own]
+    for loss in losses:
+        run = json.loads(json.dumps(own))
+        run["seed"], run["hash8"] = len(runs), f"{len(runs):08}"
+        (entry,) = (v for v in run["verdicts"] if v["id"] == "V34a")
+        entry["observed"] = loss
+        runs.append(run)
+    return {**printed, "configs": runs}
+
+
+def test_an_observation_holds_all_seeds_of_a_configuration(printed):
+    (own,) = printed["configs"]
+    taken = claims["taken_in"]({}, of_seeds(printed, 0.002, 0.00249))["octahedron"]
+    first = next(v["observed"] for v in own["verdicts"] if v["id"] == "V34a")
+    assert taken["claims"]["V34a"]["observed"] == [first, 0.002, 0.00249]
+    assert (taken["seeds"], taken["hash8"]) == ([0, 1, 2], own["hash8"])
+    assert taken["train_seconds"] == pytest.approx(3 * own["train_seconds"])
+
+
+def test_the_page_says_for_how_many_seeds_a_claim_holds_and_what_they_showed(printed):
+    # V34a asks p² = .0025 within 2 %: .00245 to .00255; .002 and .003 are outside.
+    taken = claims["taken_in"]({}, of_seeds(printed, 0.002, 0.00249, 0.003, 0.00251))
+    (row,) = (x for x in claims["page"](taken).splitlines() if x.startswith("| V34a "))
+    observed, held, word = (cell.strip() for cell in row.split("|")[5:8])
+    assert (held, word) == ("3 of 5", "FAIL")
+    assert observed.endswith("(0.002 ... 0.003)")
+    (line,) = (
+        x for x in claims["page"](taken).splitlines() if x.startswith("| `octahedron` | fast")
+    )
+    assert "| 0 to 4 |" in line
+
+
+def test_an_observation_of_some_seeds_that_were_there_has_no_time(printed):
+    several = of_seeds(printed, 0.0025)
+    several["configs"][1]["train_seconds"] = None
+    assert claims["taken_in"]({}, several)["octahedron"]["train_seconds"] is None

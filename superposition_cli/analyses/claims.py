@@ -1,7 +1,10 @@
 """Claims: what a configuration expects of its findings, and whether it came out."""
 
+import math
+import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -33,6 +36,7 @@ class Outcome(NamedTuple):
     """
 
     config: str
+    seed: int
     hash8: str
     cost: str
     run: str
@@ -45,6 +49,64 @@ class Outcome(NamedTuple):
     def passed(self) -> bool:
         """Whether every claim holds."""
         return all(one.passed for one in self.verdicts)
+
+
+class Spread(NamedTuple):
+    """What the runs of several seeds showed of one claim.
+
+    held, seeds: in how many of how many runs it holds.
+    least, median, most: of what was observed; None unless every observation is a number.
+    counts: how often each observation came, by its words; empty for numbers.
+    """
+
+    held: int
+    seeds: int
+    least: float | None
+    median: float | None
+    most: float | None
+    counts: Mapping[str, int]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the claim holds for every seed."""
+        return self.held == self.seeds
+
+
+def spread(observed: Sequence[Value], held: int) -> Spread:
+    """Sum up what was observed of one claim, of which `held` observations are as expected."""
+    numbers = [value for value in observed if _is_number(value)]
+    if len(numbers) < len(observed):
+        return Spread(held, len(observed), None, None, None, Counter(map(shown, observed)))
+    median = statistics.median(numbers)
+    return Spread(held, len(observed), min(numbers), median, max(numbers), {})
+
+
+class Tally(NamedTuple):
+    """A claim of a configuration and its spread over the seeds."""
+
+    config: str
+    verdict: Verdict
+    spread: Spread
+
+
+def tallies(outcomes: Sequence[Outcome], seeds: int) -> list[Tally]:
+    """Sum up each claim over the runs of its configuration's seeds.
+
+    outcomes: those of one configuration after the other, a run for each of its seeds.
+    """
+    return [
+        Tally(outcomes[first].config, made[0], spread([v.observed for v in made], _held(made)))
+        for first in range(0, len(outcomes), seeds)
+        for made in zip(*(run.verdicts for run in outcomes[first : first + seeds]), strict=True)
+    ]
+
+
+def _held(verdicts: Sequence[Verdict]) -> int:
+    return sum(one.passed for one in verdicts)
+
+
+def _is_number(value: Value) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check(results: Results, claims: Sequence[Expectation], again: bool = False) -> list[Verdict]:
@@ -91,6 +153,20 @@ def shown(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "none", True: "true", False: "false"}[value]
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def middle_shown(seen: Spread) -> str:
+    """Return the median for the eye, or the most frequent word."""
+    return (
+        max(seen.counts, key=lambda word: seen.counts[word]) if seen.counts else shown(seen.median)
+    )
+
+
+def range_shown(seen: Spread) -> str:
+    """Return least ... most, or each word and how often it came; empty where all are the same."""
+    if len(seen.counts) > 1:
+        return ", ".join(f"{count} x {word}" for word, count in seen.counts.items())
+    return "" if seen.least == seen.most else f"{shown(seen.least)} ... {shown(seen.most)}"
 
 
 def holds(entry: Expectation, observed: Any) -> bool:

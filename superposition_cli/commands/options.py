@@ -63,6 +63,12 @@ Limit = Annotated[
 Claimed = Annotated[
     list[str] | None, typer.Argument(metavar="[CONFIG|RUN]...", help="All fast ones if none.")
 ]
+Seeds = Annotated[
+    int,
+    typer.Option(
+        metavar="K", min=1, help="Seeds for each configuration: its own and those that follow."
+    ),
+]
 What = Annotated[
     str,
     typer.Argument(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def verify(
     names: given.Claimed = None,
+    seeds: given.Seeds = 1,
     runs_dir: given.RunsDir = RUNS,
     again: given.Again = False,
     as_json: given.AsJson = False,
@@ -25,19 +26,23 @@ def verify(
     from superposition_cli.config import shipped
     from superposition_cli.report import terminal
 
-    cases = claims.cases(names or shipped.with_claims("fast"), runs_dir, read)
+    cases = claims.cases(names or shipped.with_claims("fast"), runs_dir, read, seeds)
     outcomes = []
     for place, case in enumerate(cases, 1):
         if not quiet:
-            tell(f"[{place}/{len(cases)}] {case.experiment.name}: {case.path}")
+            seed = f", seed {case.experiment.seed}" if seeds > 1 else ""
+            tell(f"[{place}/{len(cases)}] {case.experiment.name}{seed}: {case.path}")
         seconds = _train_case(case, quiet)
         outcomes.append(claims.outcome(case, seconds, again))
-        if not as_json:
-            console().print(terminal.outcome_view(outcomes[-1]))
+        if not as_json and place % seeds == 0:
+            shown = outcomes[-seeds:]
+            console().print(
+                terminal.outcome_view(*shown) if seeds == 1 else terminal.seeds_view(shown)
+            )
     if as_json:
-        give_json(claims.as_json(outcomes))
+        give_json(claims.as_json(outcomes, seeds))
     else:
-        console().print(terminal.summary(outcomes))
+        console().print(terminal.summary(outcomes, seeds))
     if not all(one.passed for one in outcomes):
         raise typer.Exit(1)
 

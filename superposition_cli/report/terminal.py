@@ -9,7 +9,16 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from superposition_cli.analyses.claims import Outcome, Verdict, shown
+from superposition_cli.analyses.claims import (
+    Outcome,
+    Spread,
+    Tally,
+    Verdict,
+    middle_shown,
+    range_shown,
+    shown,
+    tallies,
+)
 from superposition_cli.report.labels import HEADINGS, plain, with_spread
 from superposition_cli.running import tables
 from superposition_cli.running.launch import Estimate
@@ -134,6 +143,34 @@ def outcome_view(outcome: Outcome) -> RenderableType:
     return Group(clean(title), verdicts_table(outcome.verdicts))
 
 
+def seeds_view(outcomes: Sequence[Outcome]) -> RenderableType:
+    """Show each claim of one configuration with its spread over the runs of several seeds."""
+    seeds = len(outcomes)
+    claims = tallies(outcomes, seeds)
+    taken = _seconds(outcomes)
+    title = (
+        f"{outcomes[0].config}: {_held_for_all(claims)} for each of {seeds} seeds; {taken:.0f} s"
+    )
+    rows = [
+        [v.id, v.claim, v.expected, middle_shown(seen), range_shown(seen), _share(seen)]
+        for _, v, seen in claims
+    ]
+    columns = ("id", "claim", "expected", "observed", "spread", "held")
+    return Group(clean(title), table(columns, rows, numeric=False))
+
+
+def _seconds(outcomes: Sequence[Outcome]) -> float:
+    return sum((one.train_seconds or 0) + one.analysis_seconds for one in outcomes)
+
+
+def _share(seen: Spread) -> str:
+    return f"{seen.held} of {seen.seeds}"
+
+
+def _held_for_all(claims: Sequence[Tally]) -> str:
+    return f"{sum(one.spread.passed for one in claims)} of {len(claims)} claims hold"
+
+
 def verdicts_view(verdicts: Sequence[Verdict]) -> RenderableType:
     """Show how many claims hold, and each of them."""
     return Group(clean(_held(verdicts)), verdicts_table(verdicts))
@@ -148,14 +185,19 @@ def verdicts_table(verdicts: Sequence[Verdict]) -> Table:
     return table(("id", "claim", "expected", "observed", "verdict"), rows, numeric=False)
 
 
-def summary(outcomes: Sequence[Outcome]) -> Text:
-    """Say how many claims hold, and which do not."""
-    verdicts = [one for outcome in outcomes for one in outcome.verdicts]
-    failed = [f"{o.config} {one.id}" for o in outcomes for one in o.verdicts if not one.passed]
+def summary(outcomes: Sequence[Outcome], seeds: int = 1) -> Text:
+    """Say how many claims hold for every seed, and which do not."""
+    claims = tallies(outcomes, seeds)
+    failed = [
+        f"{config} {verdict.id}" + (f" ({_share(seen)})" if seeds > 1 else "")
+        for config, verdict, seen in claims
+        if not seen.passed
+    ]
     ending = f"; not {', '.join(failed)}" if failed else ""
-    taken = sum((one.train_seconds or 0) + one.analysis_seconds for one in outcomes)
+    taken = _seconds(outcomes)
     runs = "1 run" if len(outcomes) == 1 else f"{len(outcomes)} runs"
-    return clean(f"{_held(verdicts)} in {runs}, {taken:.0f} s{ending}")
+    each = f" for each of {seeds} seeds" if seeds > 1 else ""
+    return clean(f"{_held_for_all(claims)}{each} in {runs}, {taken:.0f} s{ending}")
 
 
 def _held(verdicts: Sequence[Verdict]) -> str:

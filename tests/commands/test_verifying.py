@@ -157,7 +157,8 @@ def test_verify_json_is_described(folder):
     listed = set(re.findall(r"^\| `([^`]+)` \|", section, re.M))
     (one,) = content.pop("configs")
     verdicts = {f"configs[].verdicts[].{key}" for row in one.pop("verdicts") for key in row}
-    assert set(content) | {f"configs[].{key}" for key in one} | verdicts == listed
+    totals = {f"claims[].{key}" for row in content.pop("claims") for key in row}
+    assert set(content) | {f"configs[].{key}" for key in one} | verdicts | totals == listed
 
 
 def test_a_finished_run_is_verified_without_its_configuration(folder):
