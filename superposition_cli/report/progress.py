@@ -26,11 +26,11 @@ class Tally:
     def add(self, news: News) -> None:
         """Take in one piece of news; the first of a chunk says where it was taken up."""
         self.steps += news.model_steps
-        if news.chunk.number not in self.seen:
-            self.seen.add(news.chunk.number)
+        if news.chunk not in self.seen:
+            self.seen.add(news.chunk)
             self.resumed += news.model_steps
         if news.finished:
-            self.done += news.chunk.n_models
+            self.done += news.models
             self.diverged += news.diverged
 
     @property

@@ -20,13 +20,16 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from superposition_cli.errors import FolderRefused, InvalidInput
+from superposition_cli.errors import FolderRefused, InvalidInput, OutOfResources
 from superposition_cli.running import fsio
 from superposition_cli.running.fsio import Arrays
 from superposition_cli.version import __version__
 
 SCHEMA_VERSION = 1
 Axes = tuple[str, ...]  # names of an array's axes
+HOST = re.sub(r"[^A-Za-z0-9_]", "_", socket.gethostname())[:60]
+WORKER = f"{HOST}.{os.getpid()}"  # of this process, in the names of files it is writing
+ABANDONED_SECONDS = 86_400.0
 PARTS = ("weights", "history", "metrics")
 PACKAGES = ("superposition-cli", "jax", "jaxlib", "optax", "numpy", "safetensors")
 
@@ -34,9 +37,14 @@ PACKAGES = ("superposition-cli", "jax", "jaxlib", "optax", "numpy", "safetensors
 class Run:
     """One run folder, opened."""
 
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+    def __init__(self, path: Path, manifest: dict[str, Any], is_shared: bool = False) -> None:
         self.path = path
         self.manifest = manifest
+        self.is_shared = is_shared  # other processes are at work in it, without its lock
+
+    def shared(self) -> "Run":
+        """Return the same folder, as one of several processes at work in it."""
+        return Run(self.path, self.manifest, is_shared=True)
 
     @classmethod
     def create(cls, path: Path, manifest: Mapping[str, Any], files: Mapping[str, str]) -> "Run":
@@ -100,7 +108,7 @@ class Run:
         parts: Mapping[str, Arrays],
         axes: Callable[[str, str], Axes],
         done: Mapping[str, Any],
-    ) -> None:
+    ) -> bool:
         """Acknowledge a chunk: all its files, or nothing.
 
         Args:
@@ -109,11 +117,15 @@ class Run:
             axes: (array, part) -> the names of the array's axes, kept as text beside it.
             done: what `done.json` says beside the checksums.
 
+        Returns:
+            Whether these are the arrays that were acknowledged; not where another process was
+            first, whose arrays are the same.
+
         Raises:
             OutOfResources: the disk has no room or cannot be written; nothing is acknowledged.
         """
         target = self.chunk_folder(index)
-        beside = target.with_name(f".{target.name}-{secrets.token_hex(4)}.tmp")
+        beside = target.with_name(f".{target.name}-{WORKER}-{secrets.token_hex(4)}.tmp")
         fsio.make_folder(beside)
         sums = {}
         for part, arrays in parts.items():
@@ -123,8 +135,20 @@ class Run:
             sums[file.name] = fsio.sha256(file)
         summary = {"schema_version": SCHEMA_VERSION, **done, "sha256": sums}
         fsio.write_json(beside / "done.json", summary)
-        fsio.put_folder(beside, target)
+        won = self._put(beside, target, index)
         self.drop_partial(index)
+        return won
+
+    def _put(self, beside: Path, target: Path, index: int) -> bool:
+        """Rename a chunk into its place, unless a sound one is there already."""
+        try:
+            fsio.put_folder(beside, target)
+        except OutOfResources:
+            if not target.is_dir() or self.fault(index) is not None:
+                raise
+            fsio.remove(beside)
+            return False
+        return True
 
     def done(self, index: int) -> dict[str, Any]:
         """Return what was acknowledged with a chunk: counts and checksums."""
@@ -173,11 +197,15 @@ class Run:
         return target
 
     def save_partial(self, index: int, step: int, arrays: Arrays) -> None:
-        """Keep the state of a chunk in progress, replacing an older one."""
+        """Keep the state of a chunk in progress, replacing an older one of this process."""
         folder = fsio.make_folder(self.path / "partial" / f"{index:05d}")
-        older = list(folder.glob("state-*.safetensors"))
-        newest = folder / f"state-{step:09d}.safetensors"
-        fsio.write_arrays(newest, arrays, {"step": str(step)})
+        older = list(folder.glob(f"state-*-{WORKER}.safetensors"))
+        newest = folder / f"state-{step:09d}-{WORKER}.safetensors"
+        try:
+            fsio.write_arrays(newest, arrays, {"step": str(step)})
+        except OutOfResources:
+            if not self.is_committed(index):  # else another process has, and dropped the folder
+                raise
         for file in older:
             if file != newest:
                 fsio.remove(file)
@@ -187,7 +215,7 @@ class Run:
         folder = self.path / "partial" / f"{index:05d}"
         for file in sorted(folder.glob("state-*.safetensors"), reverse=True):
             with contextlib.suppress(FolderRefused, ValueError):
-                return int(file.stem.removeprefix("state-")), fsio.read_arrays(file)
+                return int(file.stem.split("-")[1]), fsio.read_arrays(file)
         return None
 
     def drop_partial(self, index: int) -> None:
@@ -195,9 +223,13 @@ class Run:
         fsio.remove(self.path / "partial" / f"{index:05d}")
 
     def clean_up(self) -> None:
-        """Remove what an interrupted commit left behind and empty partial folders."""
+        """Remove what an interrupted commit left behind and empty partial folders.
+
+        What a process at work is writing stays, here or on another host.
+        """
         for leftover in (self.path / "chunks").glob(".*.tmp"):
-            fsio.remove(leftover)
+            if not _is_being_written(leftover):
+                fsio.remove(leftover)
         partial = self.path / "partial"
         if partial.is_dir() and not any(partial.iterdir()):
             fsio.remove(partial)
@@ -216,11 +248,42 @@ class Run:
         return {"schema_version": SCHEMA_VERSION, "state": "unknown"}
 
     def log(self, event: str, **facts: Any) -> None:
-        """Add a line to events.jsonl and to log.txt."""
+        """Add a line to events.jsonl and to log.txt; a worker among others has its own file."""
         line = json.dumps(fsio.plain({"time": now(), "event": event, **facts}), allow_nan=False)
+        if self.is_shared:
+            folder = fsio.make_folder(self.path / "events")
+            fsio.append_line(folder / f"{WORKER}.jsonl", line)
+            return
         fsio.append_line(self.path / "events.jsonl", line)
         text = " ".join(f"{key}={value}" for key, value in facts.items())
         fsio.append_line(self.path / "log.txt", f"{now()} {event} {text}".rstrip())
+
+
+def _is_being_written(leftover: Path) -> bool:
+    """Whether a temporary folder is of a living process, as far as can be known from here.
+
+    Its name tells host and pid: .<chunk>-<host>.<pid>-<token>.tmp. One of another host counts as
+    such for a day; version 0.1.0 wrote no host, and had one process alone in a folder.
+    """
+    found = re.fullmatch(r"\.\d+-(.+)\.(\d+)-[0-9a-f]+\.tmp", leftover.name)
+    if found is None:
+        return False
+    host, pid = found[1], int(found[2])
+    if host != HOST:
+        with contextlib.suppress(OSError):
+            return time.time() - leftover.stat().st_mtime < ABANDONED_SECONDS
+        return False
+    return pid != os.getpid() and _is_alive(pid)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def now() -> str:

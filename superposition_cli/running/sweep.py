@@ -6,8 +6,9 @@ boundaries fall.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -16,7 +17,7 @@ import numpy as np
 from jax.tree_util import PyTreeDef
 
 from superposition_cli.errors import SpError
-from superposition_cli.running import grid, tables
+from superposition_cli.running import grid, launch, tables
 from superposition_cli.running.folder import Run
 from superposition_cli.running.grid import Chunk, Plan
 from superposition_cli.running.history import History, snapshot_steps
@@ -29,9 +30,10 @@ SAVE_EVERY_SECONDS = 30.0
 
 
 class Progress(NamedTuple):
-    """What has been done of one chunk since its last report."""
+    """What has been done of one chunk since its last report; plain data."""
 
-    chunk: Chunk
+    chunk: int
+    models: int
     model_steps: int
     finished: bool
     diverged: int
@@ -67,17 +69,18 @@ class Interrupted(SpError):
 
 Report = Callable[[Progress], None]
 Stopping = Callable[[], bool]
-TrainChunk = Callable[[Chunk, Report, Stopping], None]
-Engine = Callable[[Iterable[Chunk], TrainChunk, int, Stopping], Iterator[Progress]]
+Engine = Callable[[Path, Sequence[int], int, Stopping], Iterator[Progress]]
 
 
-def run_chunk(run: Run, plan: Plan, chunk: Chunk, report: Report, stopping: Stopping) -> None:
+def run_chunk(path: Path, number: int, report: Report, stopping: Stopping) -> None:
     """Train one chunk to its end and commit it, from where it was left if it was begun.
 
+    Data in, data out: any process that sees the folder may be asked, several for one chunk too,
+    and at any time again. A sound chunk is left as it is, a damaged one moved aside.
+
     Args:
-        run: the folder that the chunk is kept and committed in; its lock is held.
-        plan: how the grid is cut, as `run` has it.
-        chunk: one of the plan's that is not committed.
+        path: the run folder.
+        number: of the chunk.
         report: called with the model-steps of every segment, then once as finished.
         stopping: asked before every segment.
 
@@ -89,11 +92,17 @@ def run_chunk(run: Run, plan: Plan, chunk: Chunk, report: Report, stopping: Stop
         FolderRefused: a symbolic link is where the chunk belongs.
         OutOfResources: the folder cannot be written.
     """
+    run, plan = opened(path)
+    chunk = plan.chunks[number]
     spec = plan.groups[chunk.group].spec
+    if is_sound(run, number):
+        done = chunk.n_models * spec.steps
+        report(Progress(number, chunk.n_models, done, True, run.done(number)["diverged"]))
+        return
     with jax.enable_x64(spec.dtype == "float64"):
         work = _prepare(run, plan, chunk, spec)
         carry = _resume(work) or _begin(work)
-        report(Progress(chunk, carry.step * chunk.n_models, False, 0))
+        report(Progress(number, chunk.n_models, carry.step * chunk.n_models, False, 0))
         saved = time.monotonic()
         while carry.step < spec.steps:
             if stopping():
@@ -104,9 +113,26 @@ def run_chunk(run: Run, plan: Plan, chunk: Chunk, report: Report, stopping: Stop
                 saved = time.monotonic()
             before = carry.step
             carry = _advance(work, carry)
-            report(Progress(chunk, (carry.step - before) * chunk.n_models, False, 0))
+            done = (carry.step - before) * chunk.n_models
+            report(Progress(number, chunk.n_models, done, False, 0))
         diverged = _commit(work, carry)
-    report(Progress(chunk, 0, True, diverged))
+    report(Progress(number, chunk.n_models, 0, True, diverged))
+
+
+def opened(path: Path) -> tuple[Run, Plan]:
+    """Return a folder, as one of several processes at work in it, and its plan."""
+    try:
+        made = (path / "run.json").stat().st_mtime_ns
+    except OSError:
+        made = 0
+    return _opened(path, made)
+
+
+@lru_cache(maxsize=2)
+def _opened(path: Path, made: int) -> tuple[Run, Plan]:
+    """The same, once in a process for a folder as it was made."""
+    run, plan = launch.load(path)
+    return run.shared(), plan
 
 
 def _prepare(run: Run, plan: Plan, chunk: Chunk, spec: Spec) -> Work:
@@ -189,16 +215,21 @@ def _commit(work: Work, carry: Carry) -> int:
     return diverged
 
 
-def pending(run: Run, plan: Plan) -> Iterator[Chunk]:
-    """Yield the chunks still to train; a damaged one is moved aside and trained again."""
-    for chunk in plan.chunks:
-        if run.chunk_folder(chunk.number).exists():
-            fault = run.fault(chunk.number)
-            if fault is None:
-                continue
-            moved = run.quarantine(chunk.number)
-            run.log("quarantined", chunk=chunk.number, fault=fault, moved_to=moved.name)
-        yield chunk
+def is_sound(run: Run, number: int) -> bool:
+    """Say whether a chunk is there and passes its checksums; a damaged one is moved aside."""
+    if not run.chunk_folder(number).exists():
+        return False
+    fault = run.fault(number)
+    if fault is None:
+        return True
+    moved = run.quarantine(number)
+    run.log("quarantined", chunk=number, fault=fault, moved_to=moved.name)
+    return False
+
+
+def pending(run: Run, plan: Plan) -> list[int]:
+    """Return the numbers of the chunks still to train; damaged ones are moved aside."""
+    return [chunk.number for chunk in plan.chunks if not is_sound(run, chunk.number)]
 
 
 def run_all(
@@ -209,23 +240,32 @@ def run_all(
     The caller holds the folder's lock. Raises `Interrupted` when asked to stop.
     """
     run.clean_up()
-    todo = list(pending(run, plan))
+    todo = pending(run, plan)
     run.log("started", chunks=len(plan.chunks), pending=len(todo))
     run.set_status("running", models=plan.n_models)
 
     try:
-        for progress in engine(todo, partial(run_chunk, run, plan), workers, stopping):
+        for progress in engine(run.path, todo, workers, stopping):
             if progress.finished:
-                run.log("committed", chunk=progress.chunk.number, diverged=progress.diverged)
+                run.log("committed", chunk=progress.chunk, diverged=progress.diverged)
             yield progress
     except BaseException as problem:
         state = "stopped" if isinstance(problem, Interrupted) else "failed"
         run.log(state, reason=str(problem).splitlines()[0] if str(problem) else repr(problem))
         run.set_status(state, models=plan.n_models)
         raise
+    finish(run, plan)
+
+
+def finish(run: Run, plan: Plan) -> int:
+    """Write the tables of a run whose chunks are all committed; return how many models diverged.
+
+    The caller holds the folder's lock.
+    """
     diverged = sum(run.done(chunk.number)["diverged"] for chunk in plan.chunks)
     if not measure(run, plan, plan.experiment.metrics):
         tables.write(run, plan)
     run.clean_up()
     run.log("complete", models=plan.n_models, diverged=diverged)
     run.set_status("complete", models=plan.n_models, diverged=diverged)
+    return diverged

@@ -6,32 +6,33 @@ several chunks advance side by side without waiting for one another.
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from superposition_cli.running.grid import Chunk
-from superposition_cli.running.sweep import Progress, Stopping, TrainChunk
+from superposition_cli.running import sweep
+from superposition_cli.running.sweep import Progress, Stopping
 
 Reports = queue.SimpleQueue[Progress | BaseException | None]  # None: one worker has ended
 
 
 def local(
-    chunks: Iterable[Chunk], train_chunk: TrainChunk, workers: int, stopping: Stopping
+    path: Path, numbers: Sequence[int], workers: int, stopping: Stopping
 ) -> Iterator[Progress]:
-    """Train `chunks` on `workers` threads and yield the progress as it comes.
+    """Train chunks of a run on `workers` threads and yield the progress as it comes.
 
     The first failure stops the other workers at their next segment and is raised here.
     """
     reports: Reports = queue.SimpleQueue()
-    remaining, lock, failed = iter(chunks), threading.Lock(), threading.Event()
+    remaining, lock, failed = iter(numbers), threading.Lock(), threading.Event()
 
-    def next_chunk() -> Chunk | None:
+    def next_chunk() -> int | None:
         with lock:
             return None if failed.is_set() else next(remaining, None)
 
     def worker() -> None:
         try:
-            while (chunk := next_chunk()) is not None:
-                train_chunk(chunk, reports.put, lambda: failed.is_set() or stopping())
+            while (number := next_chunk()) is not None:
+                sweep.run_chunk(path, number, reports.put, lambda: failed.is_set() or stopping())
         except BaseException as problem:
             failed.set()
             reports.put(problem)
