@@ -222,12 +222,15 @@ def test_metrics_are_those_of_each_model():
             np.testing.assert_allclose(judged[name][k], expected, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize(("model", "sampler", "target"), MATRIX)
-@pytest.mark.parametrize("few", [True, False], ids=["few", "many"])
-def test_parts_of_features_are_their_squared_errors_and_add_up(model, sampler, target, few):
+OF_FEW = [("few", *pair, "identity") for pair in PAIRS] + [("few", "abs", "uniform", "abs")]
+OF_MANY = [("many", model, "uniform", "identity") for model in models.MODELS]
+
+
+@pytest.mark.parametrize(("count", "model", "sampler", "target"), [*OF_FEW, *OF_MANY])
+def test_parts_of_features_are_their_squared_errors_and_add_up(count, model, sampler, target):
     """Against a hundred thousand other samples, whatever the model, data and target."""
     changes = {"model": model, "data": sampler, "target": target}
-    if few:
+    if count == "few":
         spec = make_spec(n_features=3, sets=((0, 2), (1,)), **changes)
         knobs = make_knobs(feature_probability=[0.3, 0.2, 0.3], importance=[1.0, 0.5, 2.0], low=0.0)
     else:
