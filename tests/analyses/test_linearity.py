@@ -28,7 +28,7 @@ class Held:
     def __init__(self, *embeddings, text=TEXT):
         self.embeddings = embeddings
         self.selected = {i: i for i, W in enumerate(embeddings) if W is not None}
-        self.cells = {"loss": np.full(len(embeddings), LOSS)}
+        self.averages, self.cells = False, {"loss": np.full(len(embeddings), LOSS)}
         self.plan = grid.plan(config.loads(text, "linear.yaml"), lambda spec, n: n)
 
     def model(self, number):

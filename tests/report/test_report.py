@@ -108,7 +108,7 @@ def test_the_page_shows_claims_figures_and_configuration(html, one):
     assert "1 of 2 claims hold" in words
     assert "FAILS" in words
     images = [a for tag, a in Page(html).tags if tag == "img"]
-    assert len(images) == 4  # directions, gram, norms, and the loss over the cells
+    assert len(images) == 5  # directions, gram, norms, the loss over the cells, and over steps
     for image in images:
         assert image["alt"]
         kind, data = image["src"].split(";base64,")
@@ -189,6 +189,7 @@ def test_one_figure_is_plotted(run, tmp_path, capsys, monkeypatch):
         "structure-gram",
         "structure-norms",
         "cells-loss",
+        "loss",
     ]
 
 
@@ -225,7 +226,7 @@ def test_runs_are_compared(run, other, capsys, monkeypatch):
     assert "train.batch_size: 64 -> 32" in words
     assert "not asked" in words
     assert "p = 0.3" in words  # a cell of the grid they share
-    assert [tag for tag, _ in found.tags].count("img") == 8  # four figures of each
+    assert [tag for tag, _ in found.tags].count("img") == 10  # five figures of each
     assert [tag for tag, _ in found.tags].count("script") == 0
     assert "train.batch\\_size" not in (run / "report" / "compare.md").read_text()
 

@@ -198,7 +198,8 @@ def test_a_disk_without_room_is_found_before_training(config, tmp_path, capsys, 
 def stand_in(run, plan, chunk, report, stopping):
     """A chunk without JAX: the same files, numbers that follow from the models."""
     numbers = plan.models(chunk).astype(float)
-    names = ("model", "loss", "null_loss", "loss_normalised", "loss_error")
+    losses = ("loss", "null_loss", "loss_normalised", "loss_error")
+    names = ("model", *losses, *plan.experiment.metrics)
     metrics = dict.fromkeys(names, numbers)
     metrics["finite_steps"] = np.full(len(numbers), plan.groups[0].spec.steps)
     metrics["converged"] = numbers > 2

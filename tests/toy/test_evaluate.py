@@ -222,12 +222,15 @@ def test_metrics_are_those_of_each_model():
             np.testing.assert_allclose(judged[name][k], expected, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize(("model", "sampler", "target"), MATRIX)
-@pytest.mark.parametrize("few", [True, False], ids=["few", "many"])
-def test_parts_of_features_are_their_squared_errors_and_add_up(model, sampler, target, few):
+OF_FEW = [("few", *pair, "identity") for pair in PAIRS] + [("few", "abs", "uniform", "abs")]
+OF_MANY = [("many", model, "uniform", "identity") for model in models.MODELS]
+
+
+@pytest.mark.parametrize(("count", "model", "sampler", "target"), [*OF_FEW, *OF_MANY])
+def test_parts_of_features_are_their_squared_errors_and_add_up(count, model, sampler, target):
     """Against a hundred thousand other samples, whatever the model, data and target."""
     changes = {"model": model, "data": sampler, "target": target}
-    if few:
+    if count == "few":
         spec = make_spec(n_features=3, sets=((0, 2), (1,)), **changes)
         knobs = make_knobs(feature_probability=[0.3, 0.2, 0.3], importance=[1.0, 0.5, 2.0], low=0.0)
     else:
@@ -243,7 +246,7 @@ def test_parts_of_features_are_their_squared_errors_and_add_up(model, sampler, t
     spread = each.std(1) / np.sqrt(each.shape[1])
     drawn = 0 if evaluate.has_expected_loss(spec) else spread * np.sqrt(1e5 / spec.eval_samples)
     assert (np.abs(part - each.mean(1)) < 5 * np.hypot(spread, drawn) + 1e-6).all()
-    assert (np.asarray(error) < 3 * drawn + 1e-3 * np.asarray(part) + 1e-6).all()
+    assert (np.asarray(error) < 3 * drawn + 5e-3 * np.asarray(part) + 1e-6).all()
     if not evaluate.has_expected_loss(spec):
         assert (np.asarray(error) > 0.2 * drawn).all()
 
