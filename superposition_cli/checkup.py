@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from superposition_cli.errors import SpError
-from superposition_cli.running import devices, folder, fsio
+from superposition_cli.running import devices, environment, fsio
 from superposition_cli.toy import rng
 
 SCHEMA_VERSION = 1
@@ -25,7 +25,7 @@ def examine(runs_dir: Path) -> dict[str, object]:
         faults.append(str(problem))
     if not _random_numbers_agree():
         faults.append("the unrolled Threefry does not agree with JAX's own on this device")
-    about = folder.environment()
+    about = environment.environment()
     return {
         "schema_version": SCHEMA_VERSION,
         "python": about["python"],

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import typer
 
-from superposition_cli.commands import machine, reading, training, verifying, writing
+from superposition_cli.commands import machine, reading, training, verifying, working, writing
 from superposition_cli.commands import options as given
 from superposition_cli.commands.console import tell
 from superposition_cli.errors import InvalidInput, SpError
@@ -25,6 +25,9 @@ app = typer.Typer(
 COMMANDS = (
     training.train,
     training.sweep,
+    working.work,
+    working.finish,
+    working.status,
     reading.show,
     reading.analyze,
     reading.report,

@@ -11,7 +11,8 @@ from superposition_cli.analyses.claims import Outcome, check, tallies
 from superposition_cli.config import Experiment, shipped
 from superposition_cli.errors import InvalidInput
 from superposition_cli.running import launch
-from superposition_cli.running.folder import now, sought
+from superposition_cli.running.environment import now
+from superposition_cli.running.folder import sought
 from superposition_cli.running.results import Results
 from superposition_cli.version import __version__
 

@@ -1,6 +1,7 @@
 """A tiny experiment, and how tests plan, train and read it."""
 
 import csv
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,6 +68,7 @@ def opened(
     run, made = launch.open_run(experiment, source, folder, machine, 10**7, False)
     for group in run.manifest["groups"]:
         group["segment_steps"] = segment
+    (folder / "run.json").write_text(json.dumps(run.manifest))
     return Opened(run, made)
 
 

@@ -36,6 +36,18 @@ AllowDiverged = Annotated[
     bool, typer.Option("--allow-diverged", help="Exit 0 although models diverged.")
 ]
 MaxModels = Annotated[int, typer.Option("--max-models", min=1, help="Refuse larger grids.")]
+RunOrConfig = Annotated[
+    str, typer.Argument(help="A run folder or its name; or a configuration, whose run is made.")
+]
+Shard = Annotated[str, typer.Option("--shard", help="i/N: every N-th chunk, from number i < N.")]
+Numbers = Annotated[
+    str, typer.Option("--numbers", help="Chunks, such as 3,4,5; - reads them, one a line.")
+]
+Watch = Annotated[bool, typer.Option("--watch", help="Say so again until all is there.")]
+Engine = Annotated[str, typer.Option("--engine", help="local: threads; pool: processes.")]
+Devices = Annotated[
+    int | None, typer.Option("--devices", min=1, help="Threads or processes; one a core or GPU.")
+]
 Asked = Annotated[
     list[str] | None,
     typer.Argument(

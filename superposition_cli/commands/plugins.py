@@ -64,6 +64,9 @@ DOORS = {
 }
 
 
+FILES: list[str] = []  # that were named in this process
+
+
 class _Bytes(importlib.abc.SourceLoader):
     """Runs exactly the bytes that were read, and keeps nothing beside the file."""
 
@@ -92,6 +95,7 @@ def use(files: Iterable[Path | str] = ()) -> None:
         _take_in(Path(spec.origin), f"{entry.module} (installed as {entry.name})")
     for file in files:
         _take_in(Path(file), str(file))
+        FILES.append(str(Path(file).absolute()))
 
 
 def _take_in(path: Path, name: str) -> None:

@@ -1,5 +1,7 @@
 """Training a configuration: `sp train` and `sp sweep`."""
 
+import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,6 +12,7 @@ from superposition_cli.commands.console import RUNS, console, give, read, tell
 
 if TYPE_CHECKING:
     from superposition_cli.config import Experiment
+    from superposition_cli.running.sweep import Engine
 
 DIVERGED = 3
 MAX_MODELS = 10_000_000
@@ -24,6 +27,8 @@ class Request(NamedTuple):
     fresh: bool = False  # an existing folder is moved aside
     max_models: int = MAX_MODELS
     quiet: bool = False
+    engine: str = "local"
+    devices: int | None = None
 
 
 class Trained(NamedTuple):
@@ -61,12 +66,14 @@ def sweep(
     fresh: given.Fresh = False,
     allow_diverged: given.AllowDiverged = False,
     max_models: given.MaxModels = MAX_MODELS,
+    engine: given.Engine = "local",
+    devices: given.Devices = None,
     quiet: given.Quiet = False,
 ) -> None:
     """Train the whole grid; the same command goes on where it was stopped."""
     experiment, source = read(config, set_)
     path = out or _default_path(runs_dir, experiment)
-    request = Request(experiment, source, path, fresh, max_models, quiet)
+    request = Request(experiment, source, path, fresh, max_models, quiet, engine, devices)
     _launch(request, dry_run, allow_diverged)
 
 
@@ -106,11 +113,13 @@ def carry_out(request: Request) -> Trained:
     from superposition_cli.report import progress
     from superposition_cli.running import devices, launch
     from superposition_cli.running import sweep as driver
-    from superposition_cli.running.engines.local import local
     from superposition_cli.running.stopping import stoppable
 
+    engine = _engine(request.engine)
     machine = devices.this_machine()
-    experiment, source, path, fresh, max_models, quiet = request
+    experiment, source, path, fresh, max_models, quiet, *_ = request
+    own = machine.n_devices if request.engine == "pool" else 1
+    workers = request.devices or (machine.workers if machine.platform == "cpu" else own)
     run, plan = launch.open_run(experiment, source, path, machine, max_models, fresh)
     for remark in launch.remarks(plan):
         tell(f"{run.path}: {remark}")
@@ -125,7 +134,22 @@ def carry_out(request: Request) -> Trained:
         for news in launch.adopt(run, experiment, source):
             tell(f"{run.path}: {news}")
         missing = False
-        for done in driver.run_all(run, plan, local, machine.workers, stopping.is_set):
+        for done in driver.run_all(run, plan, engine, workers, stopping.is_set):
             missing = True
             show(done)
     return Trained(run.status().get("diverged", 0), missing)
+
+
+def _engine(name: str) -> "Engine":
+    """The engine of a name; workers of a pool take the same plug-ins in."""
+    from superposition_cli.commands import plugins
+    from superposition_cli.errors import InvalidInput
+    from superposition_cli.running.engines.local import local
+    from superposition_cli.running.engines.pool import pool
+
+    if name == "pool":  # the memory of GPUs is the workers'
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if name not in ("local", "pool"):
+        raise InvalidInput(f"--engine {name}: there are local and pool")
+    more = [word for file in plugins.FILES for word in ("--use", file)]
+    return local if name == "local" else partial(pool, more=more)

@@ -7,14 +7,11 @@ been renamed into place; `done.json` inside it carries the SHA-256 of its files.
 import contextlib
 import json
 import os
-import platform
 import re
 import secrets
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +19,16 @@ from filelock import FileLock, Timeout
 
 from superposition_cli.errors import FolderRefused, InvalidInput, OutOfResources
 from superposition_cli.running import fsio
+from superposition_cli.running.environment import environment, now
 from superposition_cli.running.fsio import Arrays
-from superposition_cli.version import __version__
 
 SCHEMA_VERSION = 1
 Axes = tuple[str, ...]  # names of an array's axes
 HOST = re.sub(r"[^A-Za-z0-9_]", "_", socket.gethostname())[:60]
 WORKER = f"{HOST}.{os.getpid()}"  # of this process, in the names of files it is writing
+CREATE_SECONDS = 60.0
 ABANDONED_SECONDS = 86_400.0
 PARTS = ("weights", "history", "metrics")
-PACKAGES = ("superposition-cli", "jax", "jaxlib", "optax", "numpy", "safetensors")
 
 
 class Run:
@@ -259,6 +256,24 @@ class Run:
         fsio.append_line(self.path / "log.txt", f"{now()} {event} {text}".rstrip())
 
 
+@contextlib.contextmanager
+def creating(path: Path) -> Iterator[None]:
+    """Hold a folder that is to become a run, waiting for others that make the same."""
+    fsio.make_folder(path)
+    with fsio.storage(path / ".lock"):
+        try:
+            lock = FileLock(path / ".lock", timeout=CREATE_SECONDS)
+            lock.acquire()
+        except Timeout:
+            raise FolderRefused(
+                f"{path}: another process has been making it for too long"
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _is_being_written(leftover: Path) -> bool:
     """Whether a temporary folder is of a living process, as far as can be known from here.
 
@@ -284,11 +299,6 @@ def _is_alive(pid: int) -> bool:
     except OSError:  # another user's
         return True
     return True
-
-
-def now() -> str:
-    """Return the time in UTC, to the second."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def find(runs_dir: Path) -> Iterator[Path]:
@@ -320,52 +330,3 @@ def sought(name: str, runs_dir: Path) -> Path | None:
     if len(found) > 1:
         raise InvalidInput(f"{name}: which one? {', '.join(path.name for path in found)}")
     return found[0] if found else None
-
-
-def environment() -> dict[str, Any]:
-    """Describe where a run was made: versions, machine, git state; no secrets."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "time": now(),
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "system": platform.platform(),
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "git": _git(),
-    }
-
-
-def processor() -> str:
-    """Return the processor's name, as the system tells it."""
-    with contextlib.suppress(OSError, IndexError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(
-            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
-        )
-    return platform.processor()
-
-
-def _version(package: str) -> str | None:
-    if package == "superposition-cli":
-        return __version__
-    with contextlib.suppress(ModuleNotFoundError):
-        return version(package)
-    return None
-
-
-def _git() -> dict[str, object] | None:
-    """The commit of the package's own source and whether it has changes, if it is in git."""
-    here = Path(__file__).parent
-
-    def ask(*words: str) -> str:
-        command = ["git", "-C", str(here), *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout
-
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        if ask("ls-files", "--", Path(__file__).name).strip():
-            return {
-                "sha": ask("rev-parse", "HEAD").strip(),
-                "dirty": bool(ask("status", "--porcelain").strip()),
-            }
-    return None

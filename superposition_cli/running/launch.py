@@ -10,9 +10,10 @@ from typing import NamedTuple
 from superposition_cli import config
 from superposition_cli.config import Experiment, hashing, strict_yaml, words
 from superposition_cli.errors import FolderRefused, OutOfResources
-from superposition_cli.running import devices, fsio, grid
+from superposition_cli.running import devices, folder, fsio, grid
 from superposition_cli.running.devices import Machine
-from superposition_cli.running.folder import Run, environment, now
+from superposition_cli.running.environment import environment, now
+from superposition_cli.running.folder import Run
 from superposition_cli.running.grid import Plan
 from superposition_cli.running.history import LOSS_STEPS, snapshot_steps
 from superposition_cli.toy import objectives
@@ -89,13 +90,17 @@ def open_run(
         found = Run.open(path)
         _demand_metrics(found)
         return reopen(experiment, found)
-    if path.is_dir() and any(path.iterdir()) and not (path / "chunks").is_dir():
+    there = [one.name for one in path.iterdir()] if path.is_dir() else []
+    if set(there) - {".lock"} and "chunks" not in there:
         raise FolderRefused(f"{path}: holds files that are not of a run")
     plan = make_plan(experiment, machine, max_models)
     _demand_room(path, estimate(plan, machine), machine)
     files = _configuration(experiment, source)
     files |= {_kept_as(i, one): one.text for i, one in enumerate(words.LOADED.values())}
-    return Run.create(path, _manifest(experiment, plan, machine), files), plan
+    with folder.creating(path):
+        if (path / "run.json").is_file():  # another process was first
+            return reopen(experiment, Run.open(path))
+        return Run.create(path, _manifest(experiment, plan, machine), files), plan
 
 
 def _demand_room(path: Path, needs: Estimate, machine: Machine) -> None:

@@ -18,7 +18,7 @@ from helpers import CHUNKS_OF_TWO, TINY, opened, sp
 
 from superposition_cli.config import shipped
 from superposition_cli.errors import OutOfResources
-from superposition_cli.running import sweep
+from superposition_cli.running import launch, sweep
 from superposition_cli.running.folder import Run
 
 SP = Path(sys.executable).with_name("sp")
@@ -195,8 +195,10 @@ def test_a_disk_without_room_is_found_before_training(config, tmp_path, capsys, 
     assert not (tmp_path / "run").exists()
 
 
-def stand_in(run, plan, chunk, report, stopping):
+def stand_in(path, number, report, stopping):
     """A chunk without JAX: the same files, numbers that follow from the models."""
+    run, plan = launch.load(path)
+    chunk = plan.chunks[number]
     numbers = plan.models(chunk).astype(float)
     losses = ("loss", "null_loss", "loss_normalised", "loss_error")
     names = ("model", *losses, *plan.experiment.metrics)
@@ -207,7 +209,7 @@ def stand_in(run, plan, chunk, report, stopping):
     parts = {"weights": {"W": numbers}, "history": {"loss": numbers}, "metrics": metrics}
     facts = {"models": len(numbers), "diverged": 0, "steps": 60}
     run.commit(chunk.number, parts, lambda name, part: ("model",), facts)
-    report(sweep.Progress(chunk, 60, True, 0))
+    report(sweep.Progress(number, len(numbers), 60, True, 0))
 
 
 class Disk:

@@ -13,7 +13,7 @@ from helpers import BASE, load
 from safetensors import safe_open
 
 from superposition_cli.errors import FolderRefused, InvalidInput
-from superposition_cli.running import folder
+from superposition_cli.running import environment, folder
 from superposition_cli.running.folder import Run
 
 PARTS = {
@@ -57,7 +57,7 @@ def test_run_json_comes_last(tmp_path, monkeypatch):
 
 def test_the_environment_holds_versions_and_no_variables(run, monkeypatch):
     monkeypatch.setenv("SECRET_TOKEN", "do-not-write-me")
-    about = folder.environment()
+    about = environment.environment()
     assert about["packages"]["jax"]
     assert about["schema_version"] == 1
     assert "do-not-write-me" not in json.dumps(about)

@@ -6,7 +6,7 @@ several chunks advance side by side without waiting for one another.
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from superposition_cli.running import sweep
@@ -16,7 +16,7 @@ Reports = queue.SimpleQueue[Progress | BaseException | None]  # None: one worker
 
 
 def local(
-    path: Path, numbers: Sequence[int], workers: int, stopping: Stopping
+    path: Path, numbers: Iterable[int], workers: int, stopping: Stopping
 ) -> Iterator[Progress]:
     """Train chunks of a run on `workers` threads and yield the progress as it comes.
 
