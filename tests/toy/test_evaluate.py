@@ -222,7 +222,7 @@ def test_metrics_are_those_of_each_model():
             np.testing.assert_allclose(judged[name][k], expected, rtol=1e-5, atol=1e-7)
 
 
-OF_FEW = [("few", *pair, "identity") for pair in PAIRS] + [("few", "abs", "uniform", "abs")]
+OF_FEW = [("few", *pair.values, "identity") for pair in PAIRS] + [("few", "abs", "uniform", "abs")]
 OF_MANY = [("many", model, "uniform", "identity") for model in models.MODELS]
 
 
