@@ -7,9 +7,10 @@ an accelerator a chunk should fill the memory.
 import contextlib
 import math
 import os
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import jax
 
@@ -27,6 +28,9 @@ CGROUP = "/sys/fs/cgroup"
 FEW_PAIRS = 1 << 28  # numbers; the few arrays of them that judging makes take a few GiB
 SEARCHES = 20  # gradients that a step of L-BFGS may take, searching along a line
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 
 class Machine(NamedTuple):
     """The device that trains: its kind, how many chunks at once, bytes for one chunk."""
@@ -40,15 +44,43 @@ class Machine(NamedTuple):
 
 def this_machine() -> Machine:
     """Return what JAX trains on here."""
-    device = jax.devices()[0]
+    device = this_device()
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
     if device.platform == "cpu":
-        return Machine("cpu", device.device_kind, len(jax.devices()), cores, CACHE_BYTES)
+        return Machine("cpu", device.device_kind, len(jax.devices("cpu")), cores, CACHE_BYTES)
     memory = (device.memory_stats() or {}).get("bytes_limit", 8 << 30)
     share = int(memory * ACCELERATOR_SHARE)
     return Machine(device.platform, device.device_kind, len(jax.devices()), 1, share)
+
+
+def this_device() -> jax.Device:
+    """Return the device that this thread's arrays and programs go to unless told otherwise."""
+    chosen = train.default_device()
+    return chosen if isinstance(chosen, jax.Device) else jax.devices(chosen)[0]
+
+
+def on_cpu() -> contextlib.AbstractContextManager[object]:
+    """Return a context whose arrays and programs go to the CPU.
+
+    Nothing changes where they do anyway, or where JAX was started without it.
+    """
+    with contextlib.suppress(RuntimeError):  # JAX_PLATFORMS leaves the CPU out
+        if this_device().platform != "cpu":
+            return jax.default_device(jax.devices("cpu")[0])
+    return contextlib.nullcontext()
+
+
+def as_here(function: Callable[P, R]) -> Callable[P, R]:
+    """Return a function that runs in any thread on the device of this one."""
+    chosen = train.default_device()
+
+    def placed(*args: P.args, **named: P.kwargs) -> R:
+        with jax.default_device(chosen):
+            return function(*args, **named)
+
+    return placed
 
 
 def model_bytes(spec: Spec) -> int:
