@@ -39,7 +39,14 @@ def page() -> str:
 
 
 def _section(name: str, analysis: Analysis) -> str:
-    return "\n".join([f"## {name}", "", analysis.question, "", *_needs(analysis), *_keys(analysis)])
+    parts = (*_place(analysis), *_needs(analysis), *_keys(analysis))
+    return "\n".join([f"## {name}", "", analysis.question, "", *parts])
+
+
+def _place(analysis: Analysis) -> Iterator[str]:
+    """Where it runs, if not where JAX would put it."""
+    if analysis.runs_on == "cpu":
+        yield from ("Runs on the CPU, also where a GPU trained.", "")
 
 
 def _needs(analysis: Analysis) -> Iterator[str]:

@@ -233,3 +233,79 @@ def test_a_command_is_costed_and_a_failing_one_ends_the_benchmark(load):
     assert commands.table({"help": [cost]}).splitlines()[1].startswith("help")
     with pytest.raises(SystemExit, match="ended with 2"):
         commands.run(["sweep", "no-such-configuration"])
+
+
+def test_floor_of_a_device_is_the_slower_of_products_and_memory(load):
+    gpu = load("gpu")
+    # 2 x 4 x 32 = 256 numbers of inputs, 10 x 2 operations each: 5120
+    # four passes over them and six over 2 x (4 x 2 + 4) parameters, 4 bytes each: 4672
+    slow_products = gpu.Peaks(flop=5120e3, flop_short=1e12, bytes=1e12)
+    assert gpu.floor_ms(TinyWorkload(), slow_products) == (pytest.approx(1.0), "products")
+    slow_memory = gpu.Peaks(flop=1e12, flop_short=1e12, bytes=4672e3)
+    assert gpu.floor_ms(TinyWorkload(), slow_memory) == (pytest.approx(1.0), "memory")
+
+
+def test_losses_are_off_by_the_largest_share(load):
+    off_by = load("gpu").off_by
+    reference = np.array([[1.0, 0.0], [4.0, 0.0]])
+    assert off_by(reference, reference) == 0
+    assert off_by(reference + np.array([[0.0, 0.0], [1.0, 0.0]]), reference) == 0.25
+    assert off_by(reference + np.array([[0.0, 0.5], [1.0, 0.0]]), reference) == 0.5
+    assert math.isnan(off_by(reference * np.nan, reference))
+
+
+def test_the_gpu_benchmark_runs_on_a_cpu_and_says_so(load, tmp_path, capsys):
+    gpu, written, page = load("gpu"), tmp_path / "gpu.json", tmp_path / "gpu.md"
+    names = ["intro", "phase x 10^6"]
+    words = ["--small", "--workloads", ",".join(names), "--json", written, "--markdown", page]
+    assert gpu.main([str(word) for word in words]) == 0
+    found = json.loads(written.read_text())
+    assert set(found) == {
+        *("schema", "device", "peaks", "workloads", "threefry", "precision", "seconds")
+    }
+    assert list(found["workloads"]) == names
+    for entry in found["workloads"].values():
+        assert entry["cpu"]["equal"]
+        assert entry["ratio_to_floor"] == pytest.approx(entry["ms_per_step"] / entry["floor_ms"])
+        rate = entry["models"] / entry["ms_per_step"] * 1e3
+        assert entry["model_steps_per_second"] == pytest.approx(rate)
+    assert found["threefry"]["same_bits"]
+    assert min(found["peaks"].values()) > 0
+    assert {"platform", "device", "driver", "runtime", "packages"} <= set(found["device"])
+    text = page.read_text()
+    assert found["device"]["platform"] != "cpu" or "of a CPU, not of a GPU" in text
+    assert text in capsys.readouterr().out
+
+
+def test_losses_unlike_the_cpus_fail_the_gpu_benchmark(load, monkeypatch, capsys):
+    gpu, right = load("gpu"), np.ones((3, 2))
+    calls = iter([right, right * (1 + 1e-3), right])  # the CPU's, then the device's two
+    monkeypatch.setattr(gpu, "losses", lambda *args: next(calls))
+    held = gpu.compared(TinyWorkload())
+    assert not held["equal"]
+    assert held["max_off"] == pytest.approx(1e-3)
+
+
+def test_compiling_for_cuda_says_what_is_missing(load, monkeypatch, tmp_path, capsys):
+    script = load("compile_cuda")
+    monkeypatch.setattr(script, "EXTRAS", ("no_such_plugin",))
+    assert script.main([str(tmp_path / "any.txt")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "pip install 'jax[cuda12]'" in line
+
+
+def test_a_description_of_a_device_says_its_memory(load):
+    script = load("compile_cuda")
+    assert script.memory_of("gpu { device_memory_size: 1024 }") == 1024
+    with pytest.raises(SystemExit, match="device_memory_size"):
+        script.memory_of("gpu {}")
+
+
+def test_what_would_be_compiled_for_cuda_has_shapes(load):
+    script = load("compile_cuda")
+    for spec in script.specs().values():
+        with jax.enable_x64(spec.dtype == "float64"):
+            found = {name: shapes for name, _, _, shapes in script.programs(spec, 7)}
+        assert set(found) == {"start", "advance", "judge"}
+        assert found["advance"][2].low.shape == (7,)
+        assert found["advance"][5]["W"].shape == (26, 7, spec.n_features, spec.n_hidden)

@@ -3,6 +3,7 @@
 A new analysis is a new file here, with its `ANALYSIS` at the foot, and one line in `ANALYSES`.
 """
 
+import contextlib
 from collections.abc import Iterable
 
 from superposition_cli.analyses import (
@@ -35,8 +36,10 @@ from superposition_cli.config import Expectation, Experiment
 from superposition_cli.config.complaints import Complaint, hint
 from superposition_cli.config.words import ELSEWHERE
 from superposition_cli.errors import InvalidInput
+from superposition_cli.running import devices
 from superposition_cli.running.grid import CHECKED_CELLS
 from superposition_cli.running.results import Results
+from superposition_cli.toy import train
 from superposition_cli.toy.metrics import METRICS
 
 ANALYSES: dict[str, Analysis] = {
@@ -105,12 +108,18 @@ def _hint(name: str) -> str:
 
 
 def answer(name: str, results: Results) -> Finding:
-    """Compute a finding. Raises `InvalidInput` for a run that the analysis is not for."""
+    """Compute a finding, on the device its analysis says, with products in full precision.
+
+    Raises `InvalidInput` for a run that the analysis is not for.
+    """
     experiment = results.plan.experiment
     lacking = check(name, experiment, experiment.n_cells)
     if lacking:
         raise InvalidInput(*(f"{name} {complaint.sentence}" for complaint in lacking))
-    return named(name).compute(results)
+    analysis = named(name)
+    place = devices.on_cpu() if analysis.runs_on == "cpu" else contextlib.nullcontext()
+    with place, train.full_precision():
+        return analysis.compute(results)
 
 
 def analyze(results: Results, names: tuple[str, ...], again: bool = False) -> dict[str, Finding]:

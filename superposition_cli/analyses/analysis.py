@@ -42,7 +42,8 @@ class Analysis(NamedTuple):
 
     question: one line, the first of its module.
     needs: what a configuration has to meet; all of them, in the order they are told in.
-    runs_on: "cpu" where it searches in float64, which accelerators are slow at; else "any".
+    runs_on: "cpu" where most of it is in float64, which accelerators are slow at, or trains two
+        models, which cannot fill one; else "any", where JAX puts it. `answer` sees to it.
     keys: every key of its finding.
     compute: the finding of a run that meets the needs. Raises `InvalidInput` where nothing is
         left to look at, as when all models diverged.

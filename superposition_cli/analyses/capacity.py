@@ -107,7 +107,7 @@ def rise(C: np.ndarray, importance: np.ndarray) -> float | None:
 ANALYSIS = Analysis(
     question="How is the capacity of the hidden space allotted to features by their importance?",
     needs=(needs.same(needs.FEATURES),),
-    runs_on="any",
+    runs_on="cpu",
     keys=Keys(
         numbers={
             "cells": CELLS,

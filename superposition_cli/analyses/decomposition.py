@@ -169,7 +169,7 @@ ANALYSIS = Analysis(
         needs.when(needs.KIND, "relu_output", needs.UNIT_INTERVAL),
         needs.same(needs.FEATURES, needs.HIDDEN, needs.STEPS),
     ),
-    runs_on="any",
+    runs_on="cpu",
     keys=Keys(
         numbers={
             "cells": CELLS,

@@ -94,7 +94,7 @@ ANALYSIS = Analysis(
         needs.same(needs.FEATURES),
         needs.MOMENTS,
     ),
-    runs_on="any",
+    runs_on="cpu",
     keys=Keys(
         numbers={"cells": CELLS},
         rows={

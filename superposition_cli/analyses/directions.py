@@ -152,7 +152,7 @@ ANALYSIS = Analysis(
         "How close to orthogonal are random vectors, and vectors packed as well as training can?"
     ),
     needs=(needs.among("train.objective", "packing", why="only W counts"),),
-    runs_on="any",
+    runs_on="cpu",
     keys=Keys(
         numbers={
             "cells": Key("cells of the run"),

@@ -248,7 +248,7 @@ SNAPSHOTS = needs.WholeGrid(
 ANALYSIS = Analysis(
     question="How do feature dimensionalities and the loss move during training?",
     needs=(needs.ONE_PROGRAM, SNAPSHOTS),
-    runs_on="any",
+    runs_on="cpu",
     keys=Keys(
         numbers={
             "models": Key("models that did not diverge"),

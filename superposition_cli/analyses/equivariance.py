@@ -72,7 +72,7 @@ ANALYSIS = Analysis(
         needs.at_least(needs.STEPS, 1, why="it trains again"),
         needs.same(needs.STEPS),
     ),
-    runs_on="any",
+    runs_on="cpu",
     keys=Keys(
         numbers={"cells": Key("cells of the run")},
         rows={"error": Key("‖W'_T - W_T Rᵀ‖ / ‖W_T‖ after the last step")},

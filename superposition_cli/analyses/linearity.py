@@ -216,7 +216,7 @@ def _raw_moments(spec: Spec, knobs: Knobs, params: Params, key: Array) -> tuple[
     """Mean [n + m] and second moment [n + m, n + m] of x and h over one batch."""
     x = data.SAMPLERS[spec.data].draw(spec, knobs, key, BATCH)
     both = jnp.concatenate([x, models.MODELS[spec.model].hidden(params, x)])
-    return jnp.mean(both, axis=1), jnp.matmul(both, both.T, precision="highest") / BATCH
+    return jnp.mean(both, axis=1), both @ both.T / BATCH
 
 
 @partial(jax.jit, static_argnums=0)
@@ -240,7 +240,7 @@ ANALYSIS = Analysis(
         needs.same(needs.FEATURES),
         needs.MOMENTS,
     ),
-    runs_on="any",
+    runs_on="cpu",
     keys=Keys(
         numbers={
             "cells": CELLS,

@@ -136,12 +136,12 @@ def _descend(spec: Spec, knobs: Knobs, begin: Params) -> tuple[Params, np.ndarra
     with ThreadPoolExecutor(machine.workers) as pool:
         for at in range(0, spec.steps, SEGMENT):
             gains, chunks = [np.zeros(0)], _cut(live, size)
-            advance = partial(_segment, spec, knobs, state, at, size)
+            advance = devices.as_here(partial(_segment, spec, knobs, state, at, size))
             for rows, (end, gain) in zip(chunks, pool.map(advance, chunks), strict=True):
                 jax.tree.map(lambda leaf, new, rows=rows: leaf.__setitem__(rows, new), state, end)
                 gains.append(gain)
             live = live[np.concatenate(gains) > least[live]]
-        judge = partial(_judged, spec, knobs, state.params, size)
+        judge = devices.as_here(partial(_judged, spec, knobs, state.params, size))
         loss = np.concatenate(list(pool.map(judge, _cut(np.arange(count), size))))
     return state.params, np.where(np.isfinite(loss), loss, np.inf)
 

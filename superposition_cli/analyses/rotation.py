@@ -59,8 +59,7 @@ def test(setting: Setting, params: Arrays) -> Arrays:
     key = selection.stream(setting, rng.Use.ROTATION)
     knobs = grid.knobs_of_one(setting, "float32")
     single = {name: np.asarray(leaf, np.float32) for name, leaf in params.items()}
-    with jax.default_matmul_precision("highest"):
-        losses = _losses(grid.spec_of(setting), knobs, key, single)
+    losses = _losses(grid.spec_of(setting), knobs, key, single)
     return {name: np.asarray(values, np.float64) for name, values in losses.items()}
 
 

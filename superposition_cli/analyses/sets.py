@@ -286,7 +286,7 @@ ANALYSIS = Analysis(
         needs.unit_importance(),
         needs.MOMENTS,
     ),
-    runs_on="any",
+    runs_on="cpu",
     keys=Keys(
         numbers={
             "cells": CELLS,

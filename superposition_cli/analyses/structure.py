@@ -85,7 +85,7 @@ ANALYSIS = Analysis(
         "What has each cell's best model stored, and how does it compare with a linear model?"
     ),
     needs=(needs.MOMENTS,),
-    runs_on="any",
+    runs_on="cpu",
     keys=Keys(
         numbers={"cells": CELLS},
         rows={

@@ -18,6 +18,7 @@ from superposition_cli.running.grid import Plan
 from superposition_cli.running.history import LOSS_STEPS, snapshot_steps
 from superposition_cli.toy import objectives
 from superposition_cli.toy.metrics import METRICS
+from superposition_cli.toy.spec import Spec
 
 
 class Estimate(NamedTuple):
@@ -35,7 +36,13 @@ class Estimate(NamedTuple):
 
 def make_plan(experiment: Experiment, machine: Machine, max_models: int) -> Plan:
     """Plan an experiment for this machine."""
-    return grid.plan(experiment, lambda s, n: devices.chunk_models(machine, s, n), max_models)
+    wanted = experiment.base.train.snapshots
+
+    def size(spec: Spec, n_models: int) -> int:
+        rows = len(snapshot_steps(spec.steps, wanted))
+        return devices.chunk_models(machine, spec, n_models, rows)
+
+    return grid.plan(experiment, size, max_models)
 
 
 def estimate(plan: Plan, machine: Machine) -> Estimate:
@@ -49,9 +56,7 @@ def estimate(plan: Plan, machine: Machine) -> Estimate:
         snapshots = len(snapshot_steps(group.spec.steps, wanted))
         size = devices.parameters(group.spec) * (snapshots + 1) + LOSS_STEPS + 50
         disk += group.n_models * size * (8 if group.spec.dtype == "float64" else 4)
-        work = devices.model_bytes(group.spec) + 4 * devices.parameters(group.spec) * (
-            snapshots + 1
-        )
+        work = devices.planned_bytes(machine, group.spec, snapshots)
         judging = devices.judging_bytes(group.spec, plan.experiment.metrics, group.chunk_models)
         at_once = min(machine.workers, group.n_chunks)
         memory = max(memory, group.chunk_models * work * machine.workers, judging * at_once)

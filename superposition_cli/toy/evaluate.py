@@ -27,6 +27,7 @@ from superposition_cli.toy.spec import Knobs, SomeParams, Spec
 
 MOST_NODES = 65_536  # of the quadrature that judges a model, where `activity.MOST` allows them
 TOGETHER = 2**24  # numbers in an array of all models judged at once: 64 MiB in float32
+MOST_PAIRS = 2**28  # numbers in an array of all pairs of features of these models: 1 GiB
 
 
 class Judgement(NamedTuple):
@@ -77,8 +78,16 @@ def _rules(spec: Spec) -> tuple[int, int]:
 
 def _together(spec: Spec) -> int:
     """How many models are judged at once, so that memory does not run out."""
-    looked_at = work(spec, _finer(spec)) if has_expected_loss(spec) else 1
-    return TOGETHER // (spec.n_features * looked_at)
+    by_inputs = TOGETHER // (spec.n_features * _looked_at(spec))
+    return max(1, min(by_inputs, MOST_PAIRS // spec.n_features**2))
+
+
+def _looked_at(spec: Spec) -> int:
+    """How many inputs are looked at together: the nodes of the quadrature, or a drawn batch."""
+    if OBJECTIVES[spec.objective].judge is not None:
+        return 1
+    drawn = spec.batch_size if not (has_expected_loss(spec) and has_null_loss(spec)) else 1
+    return max(drawn, work(spec, _finer(spec)) if has_expected_loss(spec) else 1)
 
 
 def reference_loss(spec: Spec, knobs: Knobs, key: Key) -> Scalar:

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
-from jax.stages import Compiled, Wrapped
+from jax.stages import Compiled, Lowered, Wrapped
 
 from superposition_cli.toy import models, rng
 from superposition_cli.toy.objectives import OBJECTIVES
@@ -267,6 +268,20 @@ def _advance(
     return Segment(state, loss, snapshots)
 
 
+def full_precision() -> AbstractContextManager[None]:
+    """Return a context in which products of float32 matrices are of float32 on any device.
+
+    An accelerator takes shorter numbers unless told otherwise; on a CPU it changes nothing.
+    """
+    return jax.default_matmul_precision("highest")
+
+
+def default_device() -> jax.Device | str | None:
+    """Return what this thread has for a default device: none, a device or a platform's name."""
+    chosen: jax.Device | str | None = jax.config.jax_default_device  # type: ignore[attr-defined]
+    return chosen
+
+
 _programs: dict[Hashable, Compiled] = {}
 _compiling = threading.Lock()
 
@@ -279,7 +294,8 @@ def compiled(
 ) -> Any:
     """Call a jitted function, compiling it once even when several threads ask at once.
 
-    Products of matrices have full precision. Where shapes alone are asked for, as by
+    Products of matrices have `full_precision`; it runs on the thread's default device, of which
+    each has a program of its own. Where shapes alone are asked for, as by
     `jax.eval_shape`, nothing is compiled. options are the compiler's, one set for a function.
     """
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arrays)):
@@ -295,13 +311,22 @@ def program(
 ) -> Compiled:
     """Return the program that `compiled` calls, for arrays or for their shapes alone."""
     shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arrays))
-    signature = (function, static, shapes)
+    signature = (function, static, shapes, default_device())
     with _compiling:
         if signature not in _programs:
-            with jax.default_matmul_precision("highest"):
-                lowered = function.lower(*static, *arrays)
-                _programs[signature] = lowered.compile(options)
+            _programs[signature] = lowered(function, static, *arrays).compile(options)
     return _programs[signature]
+
+
+def lowered(
+    function: Wrapped,
+    static: tuple[Hashable, ...],
+    *arrays: Any,
+    platforms: tuple[str, ...] | None = None,
+) -> Lowered:
+    """Return what `program` compiles, for this thread's device or for platforms by name."""
+    with full_precision():
+        return function.trace(*static, *arrays).lower(lowering_platforms=platforms)
 
 
 SCHEDULES: dict[str, Callable[[Array, int], Array]] = {

@@ -58,6 +58,63 @@ def test_an_accelerator_takes_all_that_fits_at_once():
     assert devices.chunk_models(gpu, SPECS[0], 6_250) == 6_250
 
 
+def test_an_accelerator_holds_all_there_is_of_a_model_until_it_is_judged():
+    # n 5, m 2, B 1024, 15 parameters. Carried, in numbers: W and b and Adam's two of each 45, its
+    # count and the finite steps 2, seven snapshots and scratch 120, losses of 100 steps, settings
+    # 2 x 5 + 12. A step: input, error, its gradient and the next draw [5, B], two [2, B], four
+    # copies of parameters. Two keys of two words.
+    carried = 45 + 2 + 120 + 100 + 22 + 4
+    step = (4 * 5 + 2 * 2) * 1024 + 4 * 15
+    assert devices.resident_bytes(SPECS[0], 7) == 4 * (carried + step)
+    gpu = machine(1, 10**9, "gpu")
+    assert devices.chunk_models(gpu, SPECS[0], 10**6, 7) == ceil(
+        10**6 / ceil(10**6 / (10**9 // (4 * (carried + step))))
+    )
+
+
+def test_snapshots_and_the_optimiser_make_chunks_of_an_accelerator_smaller():
+    spec = make_spec(model="linear", n_features=90, objective="population", steps=500)
+    gpu = machine(1, 40 << 30, "gpu")
+    sizes = [devices.chunk_models(gpu, spec, 10**7, rows) for rows in (0, 25, 500)]
+    assert sizes == sorted(sizes, reverse=True)
+    # 270 parameters, 501 rows of 4 bytes, and the chunk within its share
+    assert sizes[-1] * 501 * 270 * 4 < 40 << 30
+    searched = replace(spec, optimizer="lbfgs")  # keeps ten gradients and ten updates
+    more = devices.resident_bytes(searched) - devices.resident_bytes(spec)
+    assert more > 4 * 270 * (20 - 2)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_chunks_on_a_cpu_heed_the_cache_and_no_snapshot(spec):
+    here = machine(2)
+    sizes = {devices.chunk_models(here, spec, 99_991, rows) for rows in (0, 25, 10_000)}
+    assert len(sizes) == 1
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_full_accelerator_goes_a_hundred_steps_and_its_losses_have_room(spec):
+    gpu = machine(1, 70 << 30, "gpu")
+    size = devices.chunk_models(gpu, spec, 10**7)
+    steps = devices.segment_steps(gpu, spec, size)
+    assert steps >= min(100, spec.steps)
+    each = 8 if spec.dtype == "float64" else 4
+    assert steps <= 100 or steps * size * each <= gpu.chunk_bytes / 4
+
+
+def test_a_search_goes_as_many_gradients_in_fewer_steps():
+    spec = make_spec(objective="population", optimizer="lbfgs", steps=300)
+    gpu = machine(1, 70 << 30, "gpu")
+    assert devices.segment_steps(gpu, spec, 10**6) == 5  # 20 gradients a step
+
+
+def test_this_machine_is_the_default_device_of_the_thread():
+    (first, *_) = jax.devices("cpu")
+    with jax.default_device(first):
+        assert devices.this_device() == first
+        assert devices.as_here(devices.this_device)() == first
+    assert devices.this_device() == jax.devices()[0]
+
+
 @pytest.mark.parametrize("models", [1, 7, 100, 5_000])
 @pytest.mark.parametrize("platform", ["cpu", "gpu"])
 @pytest.mark.parametrize("spec", SPECS)
@@ -69,7 +126,9 @@ def test_segments_stay_short_and_one_or_two_lengths_serve(spec, platform, models
     assert len(lengths) <= 2
     rate = devices.CPU_RATE if platform == "cpu" else devices.ACCELERATOR_RATE
     work = models * devices.batch(spec) * spec.n_features * (5 * spec.n_hidden + 20)
-    assert steps == 1 or steps * work / rate <= 5
+    least = 1 if platform == "cpu" else min(100, spec.steps)
+    assert steps <= least or steps * work / rate <= 5
+    assert steps >= least
 
 
 def test_a_segment_divides_the_steps_where_a_divisor_is_near(monkeypatch):

@@ -144,6 +144,16 @@ def test_models_are_judged_alike_however_many_at_a_time(monkeypatch):
         np.testing.assert_allclose(values, whole[name], rtol=1e-6, atol=1e-7)
 
 
+def test_models_judged_on_samples_hold_no_more_numbers_than_they_may():
+    drawn = make_spec(n_features=20, n_hidden=5, batch_size=1024)
+    assert evaluate._together(drawn) == 2**24 // (20 * 1024) == 819
+    assert evaluate._together(make_spec(n_features=20, n_hidden=5, batch_size=2**30)) == 1
+    # what is measured on vectors alone draws nothing; pairs of features count anyway
+    packed = make_spec(model="linear", n_features=20, objective="packing", batch_size=2**30)
+    assert evaluate._together(packed) == 2**28 // 20**2 == 671_088
+    assert evaluate._together(make_spec(n_features=4096, batch_size=1)) == 2**28 // 2**24 == 16
+
+
 def test_models_judged_together_hold_no_more_numbers_than_they_may():
     wide = {"n_features": 100, "data": "one_hot"}
     closed, open_ = make_spec(**wide), make_spec(**wide, model="relu_hidden")
@@ -222,7 +232,7 @@ def test_metrics_are_those_of_each_model():
             np.testing.assert_allclose(judged[name][k], expected, rtol=1e-5, atol=1e-7)
 
 
-OF_FEW = [("few", *pair, "identity") for pair in PAIRS] + [("few", "abs", "uniform", "abs")]
+OF_FEW = [("few", *pair.values, "identity") for pair in PAIRS] + [("few", "abs", "uniform", "abs")]
 OF_MANY = [("many", model, "uniform", "identity") for model in models.MODELS]
 
 
