@@ -132,6 +132,7 @@ def _stages(folder):
     seen["repaired"] = files(run.path)
     write.report([str(run.path)] * 2, run.path.parent)
     later = {"coherence": run.read(0, "metrics")["coherence"]}
+    run.shared().log("committed", chunk=0, diverged=0)
     run.add_metrics(0, later, lambda name, part: ("model",))
     return run, plan, {**seen, "reported": files(run.path)}
 
@@ -145,7 +146,8 @@ def files(path):
         name = re.sub(r"^quarantine/\d{5}-[0-9a-f]{8}$", "quarantine/<chunk>-<hex>/", name)
         name = re.sub(r"^(chunks|partial)/\d{5}/", r"\1/<chunk>/", name)
         name = re.sub(r"^added/\d{5}\.", "added/<chunk>.", name)
-        name = re.sub(r"state-\d{9}", "state-<step>", name)
+        name = re.sub(r"state-\d{9}-\w+\.\d+", "state-<step>-<worker>", name)
+        name = re.sub(r"^events/.*", "events/<worker>.jsonl", name)
         name = re.sub(r"^plugin-\d+-.+\.txt$", "plugin-<number>-<file>.txt", name)
         name = re.sub(r"^findings/\w+", "findings/<analysis>", name)
         name = re.sub(r"^report/.+\.(png|svg)$", r"report/<figure>.\1", name)

@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from superposition_cli.errors import FolderRefused, InvalidInput
 from superposition_cli.running import environment, folder
-from superposition_cli.running.folder import Run
+from superposition_cli.running.folder import WORKER, Run
 
 PARTS = {
     "weights": {"W": np.ones((2, 3))},
@@ -238,7 +238,7 @@ def test_the_newest_partial_state_is_the_only_one_kept(run):
     for step in (5, 100, 20):
         run.save_partial(3, step, {"a": np.array([step])})
     folder = run.path / "partial" / "00003"
-    assert [file.name for file in folder.iterdir()] == ["state-000000020.safetensors"]
+    assert [file.name for file in folder.iterdir()] == [f"state-000000020-{WORKER}.safetensors"]
     step, arrays = run.load_partial(3)
     assert (step, arrays["a"].tolist()) == (20, [20])
     assert run.load_partial(4) is None
@@ -246,14 +246,15 @@ def test_the_newest_partial_state_is_the_only_one_kept(run):
 
 def test_a_torn_partial_state_gives_way_to_an_older_one(run):
     run.save_partial(3, 5, {"a": np.array([5])})
-    newer = run.path / "partial" / "00003" / "state-000000009.safetensors"
-    older = (newer.parent / "state-000000005.safetensors").read_bytes()
+    newer = run.path / "partial" / "00003" / "state-000000009.safetensors"  # as of version 0.1.0
+    first = newer.parent / f"state-000000005-{WORKER}.safetensors"
+    older = first.read_bytes()
     newer.write_bytes(older)
     assert run.load_partial(3)[0] == 9
     newer.write_bytes(older[:-1])
     (newer.parent / "state-x.safetensors").write_bytes(b"")
     assert run.load_partial(3)[0] == 5
-    (newer.parent / "state-000000005.safetensors").unlink()
+    first.unlink()
     assert run.load_partial(3) is None
 
 

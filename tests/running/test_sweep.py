@@ -214,7 +214,8 @@ def test_a_state_of_another_shape_is_refused_and_not_used(tmp_path, whole):
     again = begun(tmp_path / "run")
     again.run.save_partial(0, 20, {"history.loss": np.zeros((2, 3))})
     again.train()
-    assert "partial_refused" in (again.run.path / "events.jsonl").read_text()
+    (journal,) = (again.run.path / "events").iterdir()
+    assert "partial_refused" in journal.read_text()
     assert again.sums == whole.sums
 
 
@@ -295,10 +296,10 @@ def test_a_failing_worker_is_heard_and_finished_chunks_stay(tmp_path, whole, mon
     assert run.sums == whole.sums
 
 
-def test_a_failure_stops_the_other_workers_and_takes_no_further_chunk():
+def test_a_failure_stops_the_other_workers_and_takes_no_further_chunk(monkeypatch):
     taken, stopped = [], []
 
-    def work(chunk, report, halted):
+    def work(path, chunk, report, halted):
         taken.append(chunk)
         if chunk == 0:
             raise LookupError("chunk 0")
@@ -307,8 +308,9 @@ def test_a_failure_stops_the_other_workers_and_takes_no_further_chunk():
             time.sleep(0.001)
         stopped.append(time.monotonic() < deadline)
 
+    monkeypatch.setattr(sweep, "run_chunk", work)
     with pytest.raises(LookupError, match="chunk 0"):
-        list(local([1, 0, 2, 3], work, 2, lambda: False))
+        list(local(Path("run"), [1, 0, 2, 3], 2, lambda: False))
     assert taken == [1, 0]
     assert stopped == [True]
 
@@ -318,7 +320,7 @@ def test_several_workers_give_the_numbers_of_one(tmp_path, whole):
     news = many.train(workers=3)
     assert many.sums == whole.sums
     assert sum(one.model_steps for one in news) == 6 * 60
-    assert sorted(one.chunk.number for one in news if one.finished) == [0, 1, 2]
+    assert sorted(one.chunk for one in news if one.finished) == [0, 1, 2]
 
 
 def test_no_snapshots_and_one_step_work(tmp_path):

@@ -67,7 +67,7 @@ class Worker:
         assert self.process.stderr is not None
         self.said.extend(self.process.stderr)
 
-    def give(self, number: int) -> None:
+    def give(self, number: int | None) -> None:
         """Give it a chunk to train."""
         self.chunk = number
         assert self.process.stdin is not None
@@ -91,10 +91,20 @@ class Worker:
             if stream is not None:
                 stream.close()
 
-    def failure(self) -> WorkerFailed:
-        """Return what it ended with."""
-        words = "".join(self.said).strip() or f"a worker ended with {self.process.returncode}"
-        return WorkerFailed(words.removeprefix("sp: "), max(1, self.process.returncode))
+    def is_killed(self, path: Path, tries: Counter[int]) -> bool:
+        """Say of one that has ended whether it was killed with a chunk in hand.
+
+        Raises `WorkerFailed` where it failed by itself, or chunks were killed with too often.
+        """
+        if self.process.returncode > 0:
+            words = "".join(self.said).strip() or f"a worker ended with {self.process.returncode}"
+            raise WorkerFailed(words.removeprefix("sp: "), self.process.returncode)
+        if self.chunk is None:
+            return False
+        tries[self.chunk] += 1
+        if tries[self.chunk] >= TRIES:
+            raise WorkerFailed(f"{path}: chunk {self.chunk} killed its workers", 1)
+        return True
 
 
 class Message(NamedTuple):
@@ -145,8 +155,7 @@ def pool(
         for worker in alive:
             worker.give(waiting.popleft())
         while alive:
-            message = _next(news, stopping)
-            worker, progress = message
+            worker, progress = _next(news, stopping)
             if progress is not None:
                 yield progress
                 if progress.finished:
@@ -155,12 +164,7 @@ def pool(
                 continue
             alive.remove(worker)
             worker.close()
-            if worker.process.returncode > 0:
-                raise worker.failure()
-            if worker.chunk is not None:  # it was killed
-                tries[worker.chunk] += 1
-                if tries[worker.chunk] >= TRIES:
-                    raise WorkerFailed(f"{path}: chunk {worker.chunk} killed its workers", 1)
+            if worker.is_killed(path, tries):
                 alive.add(fresh := Worker(path, worker.slot, more, news))
                 fresh.give(worker.chunk)
     finally:
