@@ -145,6 +145,27 @@ class Plan:
         chunk, row = divmod(inner * self.restarts + restart, size)
         return self.chunks[before + chunk], row
 
+    def cells_of(self, group: int, inner: np.ndarray) -> np.ndarray:
+        """Return the numbers of cells by their positions inside their group; these rise alike."""
+        return self._cell(self.groups[group], inner)
+
+    def rank(self, group: int, cell: int) -> int:
+        """Return how many cells of a group come before a cell of the grid."""
+        fixed, axes = self.groups[group].fixed, self.experiment.axes
+        left = math.prod(axis.length for i, axis in enumerate(axes) if i not in fixed)
+        if cell >= self.experiment.n_cells:
+            return left
+        found, stride = 0, self.experiment.n_cells
+        for number, axis in enumerate(axes):
+            stride //= axis.length
+            index = cell // stride % axis.length
+            if number not in fixed:
+                left //= axis.length
+                found += index * left
+            elif index != fixed[number]:
+                return found + (left if index > fixed[number] else 0)
+        return found
+
     def _cell(self, group: Group, inner: np.ndarray) -> np.ndarray:
         """Turn the position of a cell inside its group into its index in the grid."""
         cell = np.zeros_like(inner)
