@@ -293,7 +293,7 @@ def test_no_file_mentions(what):
     assert found == []
 
 
-@pytest.mark.parametrize("heavy", ["jax", "jaxtyping", "matplotlib", "jinja2"])
+@pytest.mark.parametrize("heavy", ["jax", "jaxtyping", "matplotlib", "jinja2", "pyarrow"])
 def test_the_command_line_starts_without(heavy):
     program = f"import superposition_cli.cli, sys; sys.exit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0

@@ -1,24 +1,29 @@
 """What does each cell hold?
 
-The rows of cells.csv, for claims about them.
+The rows of the table of cells, for claims about them.
 """
 
 import numpy as np
 
 from superposition_cli.analyses.analysis import Analysis, Key, Keys
-from superposition_cli.analyses.findings import Finding
+from superposition_cli.analyses.findings import LEFT_OUT, Finding
+from superposition_cli.running import tables
 from superposition_cli.running.results import Results
 from superposition_cli.toy.metrics import METRICS
 
 
 def cells(results: Results) -> Finding:
-    """Return one row per cell with every column of cells.csv, and counts over the run."""
-    columns = results.cells
-    count = len(next(iter(columns.values())))
-    rows = tuple({name: values[i].item() for name, values in columns.items()} for i in range(count))
+    """Return one row per cell with every column of its table, and counts over the run.
+
+    Rows are left out of a run of more than `tables.MOST_ROWS` cells.
+    """
+    columns, count = results.cells, results.plan.experiment.n_cells
+    kept = count if count <= tables.MOST_ROWS else 0
+    every = dict(columns) if kept else {}
+    rows = tuple({name: values[i].item() for name, values in every.items()} for i in range(kept))
     diverged = int(np.sum(columns["diverged"]))
     numbers = {"cells": count, "models": results.plan.n_models, "diverged": diverged}
-    return Finding(numbers, rows)
+    return Finding(numbers | ({} if kept else {LEFT_OUT: count}), rows)
 
 
 MEAN = "of the selected models, their mean"
@@ -31,6 +36,9 @@ ANALYSIS = Analysis(
             "cells": Key("cells of the run"),
             "models": Key("models of the run"),
             "diverged": Key("models that diverged"),
+            LEFT_OUT: Key(
+                f"cells that have no row; all of a run of more than {tables.MOST_ROWS:,}"
+            ),
         },
         rows={
             "cell": Key("number of the cell"),

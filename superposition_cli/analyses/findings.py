@@ -12,6 +12,7 @@ from superposition_cli.running import fsio
 from superposition_cli.running.fsio import Arrays
 
 SCHEMA_VERSION = 1
+LEFT_OUT = "rows_left_out"  # a number of a finding that has no rows, because there are too many
 Value = float | int | str | bool | None
 Row = Mapping[str, Any]
 
@@ -76,6 +77,8 @@ def pick(finding: Finding, key: str, where: Row | None) -> Value:
         if key not in finding.numbers:
             raise InvalidInput(f"there is no number {key}; there are {', '.join(finding.numbers)}")
         return finding.numbers[key]
+    if LEFT_OUT in finding.numbers:
+        raise InvalidInput(f"rows of {finding.numbers[LEFT_OUT]:,} cells are not kept in a finding")
     rows = [row for row in finding.rows if all(_same(row.get(k), v) for k, v in where.items())]
     if len(rows) != 1:
         raise InvalidInput(f"{len(rows)} rows, not one, have {dict(where)}")

@@ -36,7 +36,7 @@ class Selected:
     def recorded(self, column: str) -> float:
         """Return a number of its own that the tables hold.
 
-        Of cells.csv, which is shorter; of summary.csv where that holds means of several models.
+        Of the cells, which are fewer; of the summary where those hold means of several models.
         """
         if self.results.averages:
             return float(self.results.summary[column][self.number])

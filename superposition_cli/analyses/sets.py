@@ -50,8 +50,8 @@ def sets(results: Results) -> Finding:
     """Return cosines within and between sets for each cell's selected model, and its loss.
 
     Where patterns of activity are few the loss is the expected one, with more quadrature nodes
-    than in training (right to 1 % with four active features); else that of cells.csv. Cells
-    whose models all diverged are left out.
+    than in training (right to 1 % with four active features); else that of the cells. Cells whose
+    models all diverged are left out.
     """
     models = selection.selected(results, "sets")
     models = sorted(models, key=lambda model: np.mean(model.setting.feature_probability()))

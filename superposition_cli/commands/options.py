@@ -68,7 +68,7 @@ Use = Annotated[
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show the traceback of a failure.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
 NoColor = Annotated[bool, typer.Option("--no-color", help="Never use colour.")]
-Columns = Annotated[str, typer.Option(help="Comma-separated columns of cells.csv.")]
+Columns = Annotated[str, typer.Option(help="Comma-separated columns of the table of cells.")]
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Rows to show; 40, and all of them as CSV or JSON.")
 ]

@@ -19,14 +19,15 @@ def show(
     from superposition_cli.running.folder import locate
 
     few = SHOWN if limit is None and not (as_json or as_csv) else limit
-    content = view.read(locate(run, runs_dir), few)
+    path = locate(run, runs_dir)
     chosen = [one for one in columns.split(",") if one]
     if as_json:
-        give_json(view.as_json(content))
+        give_json(view.as_json(view.read(path, few)))
     elif as_csv:
-        give(view.as_csv(content, chosen))
+        for line in view.as_csv(path, few, chosen):
+            give(line)
     else:
-        console().print(view.as_table(content, chosen))
+        console().print(view.as_table(view.read(path, few), chosen))
 
 
 def analyze(

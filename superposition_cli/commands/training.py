@@ -92,7 +92,7 @@ def _launch(request: Request, dry_run: bool, allow_diverged: bool) -> None:
     give(f"{request.path}\n")
     if diverged:
         total = request.experiment.n_cells * request.experiment.train.restarts
-        tell(f"{request.path}: {diverged:,} of {total:,} models diverged (see summary.csv)")
+        tell(f"{request.path}: {diverged:,} of {total:,} models diverged (status in the summary)")
         raise typer.Exit(0 if allow_diverged else DIVERGED)
 
 

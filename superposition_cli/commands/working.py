@@ -68,7 +68,7 @@ def finish(
         diverged = sweep.finish(opened, plan)
     give(f"{path}\n")
     if diverged:
-        tell(f"{path}: {diverged:,} of {plan.n_models:,} models diverged (see summary.csv)")
+        tell(f"{path}: {diverged:,} of {plan.n_models:,} models diverged (status in the summary)")
         raise typer.Exit(0 if allow_diverged else DIVERGED)
 
 

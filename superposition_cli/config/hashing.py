@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel
 
 from superposition_cli.config import words
@@ -54,6 +55,15 @@ def hash8(experiment: Experiment) -> str:
 def setting_words(setting: Setting) -> tuple[int, int]:
     """Return 64 bits of a setting's hash as two uint32 words, to fold into its random key.
 
+    Of what `covered` returns, so without the seed.
+    """
+    high, low = words_of([as_json(covered(setting)).encode()])[0]
+    return int(high), int(low)
+
+
+def covered(setting: Setting) -> dict[str, dict[str, object]]:
+    """Return what of a setting its words are made of: section -> field -> plain data.
+
     Covers model, data (vectors as n numbers) and train, except for the seed and what
     must not change a model's numbers: steps, restarts, select and snapshots. Numbers
     count to 12 digits, so that platforms agree on them.
@@ -66,8 +76,19 @@ def setting_words(setting: Setting) -> tuple[int, int]:
         data["importance"] = importance
     train = _chosen(setting.train)
     train = {key: train[key] for key in train if key not in NOT_IN_KEY}
-    digest = _digest(_rounded({"model": _chosen(setting.model), "data": data, "train": train}))
-    return int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:8], "big")
+    parts = {"model": _chosen(setting.model), "data": data, "train": train}
+    return {section: _rounded(part) for section, part in parts.items()}
+
+
+def words_of(texts: Iterable[bytes]) -> np.ndarray:
+    """Return the first 64 bits of the SHA-256 of each text as two words, uint32 [texts, 2]."""
+    digests = b"".join(hashlib.sha256(text).digest()[:8] for text in texts)
+    return np.frombuffer(digests, ">u4").reshape(-1, 2).astype(np.uint32)
+
+
+def as_json(data: object) -> str:
+    """Return plain data as the text that is hashed: keys in order, no blanks."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _with_all_sets(setting: Setting) -> dict[str, Any]:
@@ -122,5 +143,4 @@ def _twin(sparsity: object) -> object:
 
 
 def _digest(data: dict[str, object]) -> bytes:
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).digest()
+    return hashlib.sha256(as_json(data).encode()).digest()

@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from superposition_cli.report import terminal
 from superposition_cli.running import launch, results, tables
 from superposition_cli.running.folder import Run
 from superposition_cli.running.grid import Plan
+from superposition_cli.running.tables.texts import column
 
 SCHEMA_VERSION = 1
 WHOLE_LAW = 1_000  # characters
@@ -25,7 +27,7 @@ VALUES = ("loss_normalised", "n_represented", "dims_per_feature")
 
 
 class Content(NamedTuple):
-    """A run and the rows of its cells.csv, each with the structure in words."""
+    """A run and the rows of its cells, each with the structure in words."""
 
     run: Run
     plan: Plan
@@ -36,13 +38,19 @@ class Content(NamedTuple):
 def read(path: Path, limit: int | None) -> Content:
     """Read a run's cells, all or the first few."""
     run, plan = launch.load(path)
-    file = path / "cells.csv"
-    every = terminal.read_csv(file) if file.is_file() else []
-    rows = every[:limit]
-    for row in rows:
-        if row["selected_model"]:
+    rows = list(_rows(run, plan, limit, True))
+    return Content(run, plan, rows, plan.experiment.n_cells if rows else 0)
+
+
+def _rows(run: Run, plan: Plan, limit: int | None, in_words: bool) -> Iterator[dict[str, str]]:
+    """The first cells, those that have a selected model with their structure in words."""
+    table = tables.rows(run.path, plan, tables.CELLS, limit)
+    header = next(table, [])
+    for texts in table:
+        row = dict(zip(header, texts, strict=True))
+        if in_words and row["selected_model"]:
             row["structure"] = structure(run, plan, int(row["selected_model"]))
-    return Content(run, plan, rows, len(every))
+        yield row
 
 
 def structure(run: Run, plan: Plan, number: int) -> str:
@@ -110,13 +118,13 @@ def _vectors(plan: Plan, cell: int) -> dict[str, object]:
         if name.removeprefix("data.") in numbers and isinstance(value, list | tuple | dict)
     }
     return {
-        column: {
+        shown: {
             "law": law(getattr(data, name), numbers[name]),
             "min": min(numbers[name]),
             "max": max(numbers[name]),
             "n": n,
         }
-        for column, name in columns.items()
+        for shown, name in columns.items()
         if len(set(numbers[name])) > 1
     }
 
@@ -131,21 +139,35 @@ def law(written: object, numbers: Sequence[float]) -> object:
 def typed(rows: list[dict[str, str]]) -> list[dict[str, object]]:
     """Return rows with numbers as numbers, true and false as such, and an empty cell as None."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = {name: results.column([row.get(name, "") for row in rows]) for name in names}
+    columns = {name: column([row.get(name, "") for row in rows]) for name in names}
     return [
         {name: columns[name][at].item() if row.get(name, "") else None for name in names}
         for at, row in enumerate(rows)
     ]
 
 
-def as_csv(content: Content, columns: Sequence[str] = ()) -> str:
-    """Return the cells as CSV, all columns or some."""
+def as_csv(path: Path, limit: int | None, columns: Sequence[str] = ()) -> Iterator[str]:
+    """Yield the cells as CSV, all columns or some, line by line.
+
+    Where more than `tables.MOST_ROWS` are asked for, they come without the structure in words,
+    for which every model is looked at, unless it is among the columns.
+    """
+    run, plan = launch.load(path)
+    count = plan.experiment.n_cells if limit is None else min(limit, plan.experiment.n_cells)
+    in_words = "structure" in columns or (not columns and count <= tables.MOST_ROWS)
+    rows = _rows(run, plan, limit, in_words)
+    first = list(itertools.islice(rows, tables.MOST_ROWS))
+    names = list(dict.fromkeys(name for row in first for name in row))
+    if not names:
+        return
+    _check(columns, [*names, "structure"])
     text = io.StringIO()
-    if content.rows:
-        names = list(dict.fromkeys(name for row in content.rows for name in row))
-        _check(columns, names)
-        names = list(columns) or names
-        writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(content.rows)
-    return text.getvalue()
+    writer = csv.DictWriter(
+        text, list(columns) or names, extrasaction="ignore", lineterminator="\n"
+    )
+    writer.writeheader()
+    for row in itertools.chain(first, rows):
+        writer.writerow(row)
+        yield text.getvalue()
+        text.seek(0)
+        text.truncate()

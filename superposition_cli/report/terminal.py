@@ -1,7 +1,6 @@
 """What a terminal shows: tables of runs, cells, plans and measurements, as Rich renderables."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -20,7 +19,6 @@ from superposition_cli.analyses.claims import (
     tallies,
 )
 from superposition_cli.report.labels import HEADINGS, plain, with_spread
-from superposition_cli.running import tables
 from superposition_cli.running.launch import Estimate
 
 
@@ -46,12 +44,6 @@ def _is_figure(text: str) -> bool:
         not text
         or text.replace(".", "").replace("-", "").replace("e", "").replace("%", "").isdigit()
     )
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a table of a run folder."""
-    header, *rows = tables.read(path)
-    return [dict(zip(header, row, strict=True)) for row in rows]
 
 
 def plan_table(estimate: Estimate) -> Table:

@@ -130,6 +130,11 @@ def text_file(path: Path) -> contextlib.AbstractContextManager[Any]:
     return _replacing(path, "w", encoding="utf-8", newline="")
 
 
+def binary_file(path: Path) -> contextlib.AbstractContextManager[Any]:
+    """Open a file of bytes that replaces `path` when the block ends well: for long tables."""
+    return _replacing(path, "wb")
+
+
 def make_folder(path: Path) -> Path:
     """Make a folder and its parents and return it."""
     with storage(path):

@@ -9,7 +9,7 @@ of a chunk's models are resolved when the chunk is reached. A model is addressed
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from superposition_cli.config import Experiment, Setting, setting_words
 from superposition_cli.config.axes import compiles
 from superposition_cli.config.marks import Part, flags, readers
 from superposition_cli.errors import InvalidInput
+from superposition_cli.running.assembly import Assembler, Cells
 from superposition_cli.toy.spec import Knobs, Spec
 
 OF_SPEC, OF_KNOBS = readers(Setting, Part.SPEC), readers(Setting, Part.KNOBS)
@@ -65,7 +66,7 @@ class Members(NamedTuple):
     cell: np.ndarray  # [K] int64
     restart: np.ndarray  # [K] int64
     row: np.ndarray  # [K] which of `settings` is the model's
-    settings: list[Setting]
+    settings: Sequence[Setting]
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,25 @@ class Plan:
         return cell * self.restarts + place % self.restarts
 
     def members(self, chunk: Chunk) -> Members:
-        """Resolve the settings of a chunk's models; copies fill it up to `chunk.size`."""
+        """Return who is in a chunk; copies fill it up to `chunk.size`."""
         place = np.minimum(np.arange(chunk.start, chunk.start + chunk.size), chunk.stop - 1)
         cell = self._cell(self.groups[chunk.group], place // self.restarts)
         cells, row = np.unique(cell, return_inverse=True)
-        settings = [self.setting(int(one)) for one in cells]
         restart = place % self.restarts
+        settings = self.settings(chunk.group, cells)
         return Members(cell * self.restarts + restart, cell, restart, row, settings)
+
+    def settings(self, group: int, cells: np.ndarray) -> Cells:
+        """Return the settings of cells [C] of one group, without resolving each of them."""
+        if group not in self._assemblers:
+            fixed = self.groups[group].fixed
+            self._assemblers[group] = Assembler(self.experiment, fixed, self.setting)
+        return Cells(self._assemblers[group], cells)
+
+    @cached_property
+    def _assemblers(self) -> dict[int, Assembler]:
+        """What has been resolved of the groups, by their numbers."""
+        return {}
 
     def find(self, model: int) -> tuple[Chunk, int]:
         """Return the chunk a model is trained in and its row there."""
@@ -131,6 +144,27 @@ class Plan:
         before = sum(one.n_chunks for one in self.groups[:group])
         chunk, row = divmod(inner * self.restarts + restart, size)
         return self.chunks[before + chunk], row
+
+    def cells_of(self, group: int, inner: np.ndarray) -> np.ndarray:
+        """Return the numbers of cells by their positions inside their group; these rise alike."""
+        return self._cell(self.groups[group], inner)
+
+    def rank(self, group: int, cell: int) -> int:
+        """Return how many cells of a group come before a cell of the grid."""
+        fixed, axes = self.groups[group].fixed, self.experiment.axes
+        left = math.prod(axis.length for i, axis in enumerate(axes) if i not in fixed)
+        if cell >= self.experiment.n_cells:
+            return left
+        found, stride = 0, self.experiment.n_cells
+        for number, axis in enumerate(axes):
+            stride //= axis.length
+            index = cell // stride % axis.length
+            if number not in fixed:
+                left //= axis.length
+                found += index * left
+            elif index != fixed[number]:
+                return found + (left if index > fixed[number] else 0)
+        return found
 
     def _cell(self, group: Group, inner: np.ndarray) -> np.ndarray:
         """Turn the position of a cell inside its group into its index in the grid."""
@@ -247,8 +281,9 @@ def knobs_of(members: Members, dtype: str) -> Knobs:
     """Return the traced part of the settings of K models, as arrays with K first."""
 
     def column(name: str) -> np.ndarray:
-        values = [OF_KNOBS[name](setting) for setting in members.settings]
-        return np.array(values, dtype)[members.row]
+        if isinstance(members.settings, Cells):
+            return members.settings.column(name, dtype)[members.row]
+        return np.array([OF_KNOBS[name](one) for one in members.settings], dtype)[members.row]
 
     return Knobs(*map(column, Knobs._fields))  # type: ignore[arg-type]
 
@@ -275,10 +310,14 @@ class Roots(NamedTuple):
 
 def roots_of(members: Members) -> Roots:
     """Return seed, settings hash and restart of K models."""
-    words = np.array([setting_words(one) for one in members.settings], np.uint32)
-    seed = np.array([one.seed for one in members.settings], np.uint32)
-    shared = np.array([one.train.draws == "shared" for one in members.settings])
-    rows = members.row
+    settings, rows = members.settings, members.row
+    if isinstance(settings, Cells):
+        words, seed = settings.words(), settings.column("seed", np.uint32)
+        shared = settings.column("draws", str) == "shared"
+    else:
+        words = np.array([setting_words(one) for one in settings], np.uint32)
+        seed = np.array([one.seed for one in settings], np.uint32)
+        shared = np.array([one.train.draws == "shared" for one in settings])
     return Roots(seed[rows], words[rows], shared[rows], members.restart.astype(np.uint32))
 
 

@@ -6,7 +6,7 @@ run.cells["loss_normalised"]; run.weights["W"].shape
 """
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -39,20 +39,29 @@ def _part(run: Run, chunk: int, part: str) -> Arrays:
     return run.read(chunk, part)
 
 
-def column(texts: list[str]) -> np.ndarray:
-    """Return a column of a table as numbers where all of it is numbers, else as text.
+class Chosen(Mapping[int, int]):
+    """One model of each cell by the cell's number, without the cells that have none.
 
-    Whole numbers become int64, others float64 with NaN for an empty cell; true and false
-    become booleans.
+    Args:
+        models: the model's number [cells], NaN where there is none.
     """
-    if set(texts) <= {"true", "false"}:
-        return np.array([text == "true" for text in texts])
-    try:
-        if all(text.lstrip("-").isdigit() for text in texts):
-            return np.array([int(text) for text in texts])
-        return np.array([float(text) if text else np.nan for text in texts])
-    except ValueError:
-        return np.array(texts)
+
+    def __init__(self, models: np.ndarray) -> None:
+        self._models = models
+
+    def __len__(self) -> int:
+        return int(np.isfinite(self._models).sum())
+
+    def __iter__(self) -> Iterator[int]:
+        return map(int, np.flatnonzero(np.isfinite(self._models)))
+
+    def __getitem__(self, cell: int) -> int:
+        if not 0 <= cell < len(self._models) or not np.isfinite(self._models[cell]):
+            raise KeyError(cell)
+        return int(self._models[cell])
+
+    def __repr__(self) -> str:
+        return f"Chosen({len(self)} cells)"
 
 
 class Results:
@@ -76,22 +85,22 @@ class Results:
         return f"Results({str(self.run.path)!r}, {self.plan.n_models} models)"
 
     @cached_property
-    def summary(self) -> dict[str, np.ndarray]:
-        """One entry per column of summary.csv, each with one value per model."""
-        return self._table("summary.csv")
+    def summary(self) -> Mapping[str, np.ndarray]:
+        """One entry per column of the summary, read when asked for: one value per model."""
+        return tables.load(self.run.path, self.plan, tables.SUMMARY)
 
     @cached_property
-    def cells(self) -> dict[str, np.ndarray]:
-        """One entry per column of cells.csv, each with one value per cell."""
-        return self._table("cells.csv")
+    def cells(self) -> Mapping[str, np.ndarray]:
+        """One entry per column of the table of cells, read when asked for: one value per cell."""
+        return tables.load(self.run.path, self.plan, tables.CELLS)
 
     @property
     def averages(self) -> bool:
-        """Whether cells.csv holds means over several models of a cell."""
+        """Whether the table of cells holds means over several models of a cell."""
         return self.plan.experiment.train.select != "best"
 
     @cached_property
-    def selected(self) -> dict[int, int]:
+    def selected(self) -> Mapping[int, int]:
         """The number of the model that stands for each cell, by the cell's number.
 
         Under every rule the one of least loss among those it keeps; cells whose models all
@@ -102,7 +111,7 @@ class Results:
             by_cell = (len(chosen), self.plan.restarts)
             loss, kept = (self.summary[name].reshape(by_cell) for name in ("loss", "selected"))
             chosen = np.arange(len(chosen)) * self.plan.restarts + tables.best_of(loss, kept)
-        return {int(cell): int(chosen[cell]) for cell in np.flatnonzero(np.isfinite(chosen))}
+        return Chosen(chosen)
 
     @cached_property
     def vectors(self) -> Arrays:
@@ -152,7 +161,7 @@ class Results:
         return added
 
     def model(self, number: int) -> Arrays:
-        """Return the parameters of one model, by its number in summary.csv."""
+        """Return the parameters of one model, by its number in the summary."""
         return model(self.run, self.plan, number)
 
     def curve(self, number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -162,10 +171,10 @@ class Results:
         return history["loss_step"], history["loss"][row]
 
     def to_pandas(self) -> object:
-        """Return summary.csv as a pandas DataFrame (needs the `analysis` extra)."""
+        """Return the summary as a pandas DataFrame (needs the `analysis` extra)."""
         import pandas
 
-        return pandas.DataFrame(self.summary)
+        return pandas.DataFrame(dict(self.summary))
 
     def to_xarray(self) -> object:
         """Return scalar results over the sweep's axes and `restart` (the `analysis` extra).
@@ -186,13 +195,6 @@ class Results:
         skip = {"model", "cell", "restart", *coords}
         arrays = {k: (dims, v.reshape(shape)) for k, v in self.summary.items() if k not in skip}
         return xarray.Dataset(arrays, coords)
-
-    def _table(self, name: str) -> dict[str, np.ndarray]:
-        header, *rows = tables.read(self.run.path / name)
-        return {
-            key: column(list(texts))
-            for key, texts in zip(header, zip(*rows, strict=True), strict=True)
-        }
 
     def _joined(self, part: str) -> Arrays:
         """Join one part of all chunks and put its models in the order of their numbers."""

@@ -33,7 +33,9 @@ def test_the_folder_holds_what_the_layout_says(whole):
     parts = ("weights.safetensors", "history.safetensors", "metrics.safetensors", "done.json")
     chunks = {f"chunks/0000{number}/{part}" for number in range(3) for part in parts}
     top = "run.json config.yaml config.resolved.yaml env.json status.json events.jsonl log.txt"
-    assert names - {".lock"} == chunks | set(top.split()) | {"summary.csv", "cells.csv"}
+    assert names - {".lock"} == chunks | set(top.split()) | {
+        f"{t}.{k}" for t in ("summary", "cells") for k in ("csv", "parquet")
+    }
     assert (path / "config.yaml").read_text() == TINY
     status = json.loads((path / "status.json").read_text())
     assert status["state"] == "complete"

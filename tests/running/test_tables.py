@@ -9,6 +9,7 @@ from helpers import BASE, CHUNKS_OF_TWO, TINY, swept, table, trained
 
 import superposition_cli
 from superposition_cli.running import tables
+from superposition_cli.running.tables import texts
 
 NAN, INF = float("nan"), float("inf")
 T, F = True, False
@@ -56,7 +57,7 @@ def test_means_leave_out_what_is_not_kept_and_what_is_not_a_number():
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-x", "@SUM(A1)", "\t=1", "\r=1", "-1"])
 def test_text_that_looks_like_a_formula_is_marked_as_text(text):
-    assert tables._text(text) == f"'{text}"
+    assert texts.text(text) == f"'{text}"
 
 
 @pytest.mark.parametrize(
@@ -71,14 +72,14 @@ def test_text_that_looks_like_a_formula_is_marked_as_text(text):
     ],
 )
 def test_numbers_and_words_are_written_plainly(value, written):
-    assert tables._text(value) == written
+    assert texts.text(value) == written
 
 
 @pytest.mark.parametrize(
     ("value", "written"), [(1 / 3, "0.333333333"), (NAN, ""), (INF, ""), (3, "3"), (1e-12, "1e-12")]
 )
 def test_results_have_nine_digits_or_nothing(value, written):
-    assert tables._number(value) == written
+    assert texts.number(value) == written
 
 
 @pytest.fixture(scope="module")

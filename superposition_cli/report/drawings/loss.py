@@ -23,9 +23,10 @@ class Curve(NamedTuple):
 
 def loss(results: Results) -> Drawing | None:
     """Draw the loss of some cells over the steps; nothing where no step was taken."""
-    chosen = list(results.selected.items())
+    chosen = list(results.selected)
     shown = [chosen[at] for at in panels.spread(len(chosen), CELLS)]
-    curves = [Curve(cell, number, *results.curve(number)) for cell, number in shown]
+    numbers = [(cell, results.selected[cell]) for cell in shown]
+    curves = [Curve(cell, number, *results.curve(number)) for cell, number in numbers]
     if not any(len(one.step) for one in curves):
         return None
     figure, ((ax,),) = style.grid()
