@@ -254,6 +254,7 @@ def test_losses_are_off_by_the_largest_share(load):
     assert math.isnan(off_by(reference * np.nan, reference))
 
 
+@pytest.mark.slow
 def test_the_gpu_benchmark_runs_on_a_cpu_and_says_so(load, tmp_path, capsys):
     gpu, written, page = load("gpu"), tmp_path / "gpu.json", tmp_path / "gpu.md"
     names = ["intro", "phase x 10^6"]
