@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import sp
 
 from superposition_cli.commands import plugins
 from superposition_cli.config import words
@@ -123,3 +124,10 @@ def trained(spec, knobs, keys, steps=20, wanted=()):
     return advance(
         spec, knobs, keys, train.start(train.TOY, spec, knobs, keys), range(steps), wanted
     )
+
+
+@pytest.fixture
+def command(capsys, monkeypatch):
+    """The command line in this process: words -> exit code, what it prints and what it says."""
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    return lambda *words: sp(capsys, monkeypatch, *words)

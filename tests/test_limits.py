@@ -5,13 +5,12 @@ import json
 import annotated_types
 import numpy as np
 import pytest
-from helpers import sp
 
 import superposition_cli
 from superposition_cli.config import marks
 from superposition_cli.config.experiment import Experiment
 from superposition_cli.config.settings import Setting
-from superposition_cli.running import devices
+from superposition_cli.running import devices, grid
 
 SMALL = {
     "model.n_features": 7,
@@ -77,12 +76,6 @@ def written(**changes: object) -> str:
     return json.dumps({"name": "limit", **tree})
 
 
-@pytest.fixture
-def command(capsys, monkeypatch):
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-    return lambda *words: sp(capsys, monkeypatch, *words)
-
-
 def test_every_limit_is_tried():
     assert set(largest()) == {*BESIDE, "train.steps"}
 
@@ -142,8 +135,6 @@ def test_pairs_of_features_are_counted_before_they_are_made(monkeypatch):
             "train": {"steps": 0, "batch_size": 1, "eval_samples": 1},
         }
     )
-    from superposition_cli.running import grid
-
     spec = grid.spec_of(setting)
     pairs = 2_000**2 * 4
     with_pairs = devices.judging_bytes(spec, ("gram",), 3)

@@ -92,7 +92,7 @@ def lacking(experiment: Experiment) -> list[Complaint]:
     found = [
         Complaint(
             ("expect", place, "finding"),
-            f"{name} is no analysis{hint(name, ANALYSES) or f'; {ELSEWHERE}'}",
+            f"{name} is no analysis{_hint(name, ANALYSES)}",
         )
         for place, name in enumerate(entry.finding.split(".")[0] for entry in experiment.expect)
         if name not in ANALYSES
@@ -103,8 +103,9 @@ def lacking(experiment: Experiment) -> list[Complaint]:
     return found
 
 
-def _hint(name: str) -> str:
-    return hint(name, ANALYSES) or f"; {ELSEWHERE}"
+def _hint(name: str, known: Iterable[str]) -> str:
+    """The nearest name there is, or where else one may come from."""
+    return hint(name, known) or f"; {ELSEWHERE}"
 
 
 def answer(name: str, results: Results) -> Finding:
@@ -113,9 +114,9 @@ def answer(name: str, results: Results) -> Finding:
     Raises `InvalidInput` for a run that the analysis is not for.
     """
     experiment = results.plan.experiment
-    lacking = check(name, experiment, experiment.n_cells)
-    if lacking:
-        raise InvalidInput(*(f"{name} {complaint.sentence}" for complaint in lacking))
+    faults = check(name, experiment, experiment.n_cells)
+    if faults:
+        raise InvalidInput(*(f"{name} {fault.sentence}" for fault in faults))
     analysis = named(name)
     place = devices.on_cpu() if analysis.runs_on == "cpu" else contextlib.nullcontext()
     with place, train.full_precision():
@@ -153,9 +154,7 @@ def parted(names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     known = (*ANALYSES, *METRICS)
     if unknown := [name for name in given if name not in known]:
         one = unknown[0]
-        raise InvalidInput(
-            f"{one}: is neither an analysis nor a metric{hint(one, known) or f'; {ELSEWHERE}'}"
-        )
+        raise InvalidInput(f"{one}: is neither an analysis nor a metric{_hint(one, known)}")
     questions = tuple(name for name in given if name in ANALYSES)
     return tuple(name for name in given if name not in questions), questions
 

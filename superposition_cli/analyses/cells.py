@@ -43,8 +43,8 @@ ANALYSIS = Analysis(
         rows={
             "cell": Key("number of the cell"),
             "seed": Key("seed of its models"),
-            "feature_probability": Key("p of all features, or a list of the n"),
-            "sparsity": Key("1 - p of all features, or a list of the n"),
+            "feature_probability": Key("p of all features, or in short the n"),
+            "sparsity": Key("1 - p of all features, or in short the n"),
             "select": Key(
                 "the rule that selects models; one that averages adds NAME_sd to every number "
                 "below, the standard deviation over the selected models",

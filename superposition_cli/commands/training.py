@@ -89,10 +89,15 @@ def _launch(request: Request, dry_run: bool, allow_diverged: bool) -> None:
         show_plan(request)
         return
     diverged, _ = carry_out(request)
-    give(f"{request.path}\n")
+    total = request.experiment.n_cells * request.experiment.train.restarts
+    end(request.path, diverged, total, allow_diverged)
+
+
+def end(path: Path, diverged: int, total: int, allow_diverged: bool) -> None:
+    """Print a finished run's folder, and leave with `DIVERGED` where models of it did."""
+    give(f"{path}\n")
     if diverged:
-        total = request.experiment.n_cells * request.experiment.train.restarts
-        tell(f"{request.path}: {diverged:,} of {total:,} models diverged (status in the summary)")
+        tell(f"{path}: {diverged:,} of {total:,} models diverged (status in the summary)")
         raise typer.Exit(0 if allow_diverged else DIVERGED)
 
 

@@ -6,12 +6,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import typer
-
 from superposition_cli.commands import options as given
 from superposition_cli.commands.console import RUNS, console, give, give_json, read, tell
+from superposition_cli.commands.training import MAX_MODELS, end
 
-DIVERGED = 3
 LOOK_SECONDS = 2.0
 
 
@@ -66,10 +64,7 @@ def finish(
             left = f"{len(missing)} of {len(plan.chunks)} chunks are still to be trained"
             raise FolderRefused(f"{path}: {left}: {few}")
         diverged = sweep.finish(opened, plan)
-    give(f"{path}\n")
-    if diverged:
-        tell(f"{path}: {diverged:,} of {plan.n_models:,} models diverged (status in the summary)")
-        raise typer.Exit(0 if allow_diverged else DIVERGED)
+    end(path, diverged, plan.n_models, allow_diverged)
 
 
 def status(
@@ -108,7 +103,7 @@ def _folder(name: str, runs_dir: Path) -> Path:
     experiment, source = read(name)
     path = launch.default_path(runs_dir, experiment)
     machine = devices.this_machine()
-    return launch.open_run(experiment, source, path, machine, 10**7, False)[0].path
+    return launch.open_run(experiment, source, path, machine, MAX_MODELS, False)[0].path
 
 
 def _share(shard: str, numbers: str, count: int) -> list[int]:

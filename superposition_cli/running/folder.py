@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -29,6 +29,15 @@ WORKER = f"{HOST}.{os.getpid()}"  # of this process, in the names of files it is
 CREATE_SECONDS = 60.0
 ABANDONED_SECONDS = 86_400.0
 PARTS = ("weights", "history", "metrics")
+
+
+class State(NamedTuple):
+    """What is kept of a chunk in progress: before which step, by whom ("" in version 0.1.0)."""
+
+    chunk: int
+    step: int
+    worker: str
+    file: Path
 
 
 class Run:
@@ -105,7 +114,7 @@ class Run:
         parts: Mapping[str, Arrays],
         axes: Callable[[str, str], Axes],
         done: Mapping[str, Any],
-    ) -> bool:
+    ) -> None:
         """Acknowledge a chunk: all its files, or nothing.
 
         Args:
@@ -114,9 +123,7 @@ class Run:
             axes: (array, part) -> the names of the array's axes, kept as text beside it.
             done: what `done.json` says beside the checksums.
 
-        Returns:
-            Whether these are the arrays that were acknowledged; not where another process was
-            first, whose arrays are the same.
+        Where another process was first, whose arrays are the same, these are dropped.
 
         Raises:
             OutOfResources: the disk has no room or cannot be written; nothing is acknowledged.
@@ -132,11 +139,10 @@ class Run:
             sums[file.name] = fsio.sha256(file)
         summary = {"schema_version": SCHEMA_VERSION, **done, "sha256": sums}
         fsio.write_json(beside / "done.json", summary)
-        won = self._put(beside, target, index)
+        self._put(beside, target, index)
         self.drop_partial(index)
-        return won
 
-    def _put(self, beside: Path, target: Path, index: int) -> bool:
+    def _put(self, beside: Path, target: Path, index: int) -> None:
         """Rename a chunk into its place, unless a sound one is there already."""
         try:
             fsio.put_folder(beside, target)
@@ -144,8 +150,6 @@ class Run:
             if not target.is_dir() or self.fault(index) is not None:
                 raise
             fsio.remove(beside)
-            return False
-        return True
 
     def done(self, index: int) -> dict[str, Any]:
         """Return what was acknowledged with a chunk: counts and checksums."""
@@ -207,12 +211,18 @@ class Run:
             if file != newest:
                 fsio.remove(file)
 
+    def states(self, chunk: str = "*") -> Iterator[State]:
+        """Yield what is kept of chunks in progress, of all or of one by its folder's name."""
+        for file in sorted((self.path / "partial").glob(f"{chunk}/state-*.safetensors")):
+            _, step, *worker = file.stem.split("-", 2)
+            if step.isdecimal():
+                yield State(int(file.parent.name), int(step), "".join(worker), file)
+
     def load_partial(self, index: int) -> tuple[int, Arrays] | None:
         """Return the newest readable state of a chunk in progress: its step and arrays."""
-        folder = self.path / "partial" / f"{index:05d}"
-        for file in sorted(folder.glob("state-*.safetensors"), reverse=True):
-            with contextlib.suppress(FolderRefused, ValueError):
-                return int(file.stem.split("-")[1]), fsio.read_arrays(file)
+        for state in reversed(list(self.states(f"{index:05d}"))):
+            with contextlib.suppress(FolderRefused):
+                return state.step, fsio.read_arrays(state.file)
         return None
 
     def drop_partial(self, index: int) -> None:

@@ -25,17 +25,13 @@ def progress_of(path: Path) -> dict[str, Any]:
         "chunks": chunks,
         "committed": committed,
         "models": run.manifest["models"],
-        "in_progress": list(_kept(path)),
+        "in_progress": [
+            {
+                "chunk": state.chunk,
+                "step": state.step,
+                "worker": state.worker or "unknown",
+                "seconds": round(time.time() - state.file.stat().st_mtime, 1),
+            }
+            for state in run.states()
+        ],
     }
-
-
-def _kept(path: Path) -> Any:
-    """The states of chunks in progress, the oldest first."""
-    for file in sorted((path / "partial").glob("*/state-*.safetensors")):
-        _, step, *worker = file.stem.split("-", 2)
-        yield {
-            "chunk": int(file.parent.name),
-            "step": int(step),
-            "worker": worker[0] if worker else "unknown",
-            "seconds": round(time.time() - file.stat().st_mtime, 1),
-        }

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import helpers
 import pytest
-from helpers import CHUNKS_OF_TWO, TINY, opened, sp, trained
+from helpers import CHUNKS_OF_TWO, TINY, opened, trained
 
 from superposition_cli.running import launch, sweep
 from superposition_cli.running.engines import pool as module
@@ -19,12 +19,6 @@ from superposition_cli.running.folder import HOST, WORKER, Run
 
 COMMAND = [sys.executable, "-c", "from superposition_cli.cli import main; main()"]
 LONG = TINY.replace("steps: 60", "steps: 4000")
-
-
-@pytest.fixture
-def command(capsys, monkeypatch):
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-    return lambda *words: sp(capsys, monkeypatch, *words)
 
 
 @pytest.fixture(scope="module")

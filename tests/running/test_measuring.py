@@ -4,19 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from helpers import BASE, CHUNKS_OF_TWO, sp, swept, trained
+from helpers import BASE, CHUNKS_OF_TWO, swept, trained
 
 import superposition_cli
 from superposition_cli.running import launch
 
 METRICS = ["coherence", "feature_loss", "feature_norms", "n_represented", "net_interference"]
 AXES = "model.kind: [relu_output, relu_hidden], data.feature_probability: [0.5, 0.1]"
-
-
-@pytest.fixture
-def command(capsys, monkeypatch):
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-    return lambda *words: sp(capsys, monkeypatch, *words)
 
 
 @pytest.fixture(scope="module")

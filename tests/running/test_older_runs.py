@@ -6,19 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import sp, table
+from helpers import table
 
 import superposition_cli
 from superposition_cli.config import hash8, load, setting_words
 from superposition_cli.running import launch
 
 KEPT = Path(__file__).parents[1] / "data" / "version-0.1.0"
-
-
-@pytest.fixture
-def command(capsys, monkeypatch):
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-    return lambda *words: sp(capsys, monkeypatch, *words)
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ class Worker:
         assert self.process.stderr is not None
         self.said.extend(self.process.stderr)
 
-    def give(self, number: int | None) -> None:
+    def give(self, number: int) -> None:
         """Give it a chunk to train."""
         self.chunk = number
         assert self.process.stdin is not None
@@ -91,20 +91,19 @@ class Worker:
             if stream is not None:
                 stream.close()
 
-    def is_killed(self, path: Path, tries: Counter[int]) -> bool:
-        """Say of one that has ended whether it was killed with a chunk in hand.
+    def lost(self, path: Path, tries: Counter[int]) -> int | None:
+        """Return the chunk that one that was killed had in hand; None where there was none.
 
         Raises `WorkerFailed` where it failed by itself, or chunks were killed with too often.
         """
         if self.process.returncode > 0:
             words = "".join(self.said).strip() or f"a worker ended with {self.process.returncode}"
             raise WorkerFailed(words.removeprefix("sp: "), self.process.returncode)
-        if self.chunk is None:
-            return False
-        tries[self.chunk] += 1
-        if tries[self.chunk] >= TRIES:
-            raise WorkerFailed(f"{path}: chunk {self.chunk} killed its workers", 1)
-        return True
+        if self.chunk is not None:
+            tries[self.chunk] += 1
+            if tries[self.chunk] >= TRIES:
+                raise WorkerFailed(f"{path}: chunk {self.chunk} killed its workers", 1)
+        return self.chunk
 
 
 class Message(NamedTuple):
@@ -164,9 +163,9 @@ def pool(
                 continue
             alive.remove(worker)
             worker.close()
-            if worker.is_killed(path, tries):
+            if (number := worker.lost(path, tries)) is not None:
                 alive.add(fresh := Worker(path, worker.slot, more, news))
-                fresh.give(worker.chunk)
+                fresh.give(number)
     finally:
         _end(alive)
 
